@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: private declarations
+ */
+#ifndef _NET_QUIC_QUIC_H
+#define _NET_QUIC_QUIC_H
+
+#include <linux/in6.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/rhashtable-types.h>
+#include <linux/skbuff.h>
+#include <linux/socket.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <net/snmp.h>
+#include <net/udp_ulp.h>
+#include <uapi/linux/quic.h>
+
+struct crypto_aead;
+struct crypto_skcipher;
+struct net;
+
+/**
+ * DOC: locking
+ *
+ * quic_sock.lock (mutex) serialises ADD and DEL on one socket; it protects the
+ * two hash tables' membership, quic_flow.gen and the replacing of
+ * quic_flow.slot[]. quic_keys_lock (mutex, key.c) protects the table of keys
+ * and quic_key.users; it nests inside quic_sock.lock.
+ *
+ * A sender takes neither. It finds the flow and the key under RCU, takes a
+ * reference on each, and lets go of both when the packets are sealed.
+ * quic_key.lock (spinlock) covers the packet-number window only, never crypto.
+ * The last reference may be dropped in any context: what must sleep is left to
+ * rcu_work on quic_wq, which module exit drains.
+ */
+
+#define QUIC_MAX_PKT_NUM	((1ULL << 62) - 1)
+#define QUIC_MAX_PKT_NUM_LEN	4
+/* First byte, destination connection ID, packet number: RFC 9000 17.3.1 */
+#define QUIC_MAX_HDR_SIZE	(1 + QUIC_MAX_CONNECTION_ID_SIZE + \
+				 QUIC_MAX_PKT_NUM_LEN)
+#define QUIC_HP_SAMPLE_SIZE	16
+#define QUIC_HP_MASK_SIZE	5
+
+#define QUIC_HDR_LONG		0x80
+#define QUIC_HDR_KEY_PHASE	0x04
+#define QUIC_HDR_PN_LEN		0x03
+/* What header protection hides in the first byte of a short header */
+#define QUIC_HDR_PROTECTED	0x1f
+
+/* Packets that threads send out of order may lag this far behind */
+#define QUIC_PN_WINDOW		4096
+
+enum {
+	QUIC_MIB_CURR_TX_SW,
+	QUIC_MIB_TX_SW,
+	QUIC_MIB_TX_SW_ERROR,
+	QUIC_MIB_TX_SW_PACKETS,
+	QUIC_MIB_TX_SW_BYTES,
+	QUIC_MIB_TX_NO_FLOW,
+	QUIC_MIB_TX_NO_KEY,
+	QUIC_MIB_TX_PKT_NUM_REUSE,
+	QUIC_MIB_TX_KEY_LIMIT,
+	QUIC_MIB_TX_MALFORMED,
+	QUIC_MIB_TX_OTHER_ERROR,
+	__QUIC_MIB_MAX
+};
+
+struct quic_mib {
+	unsigned long mibs[__QUIC_MIB_MAX];
+};
+
+/**
+ * struct quic_net - state of a network namespace
+ * @mib: counters, shown in /proc/net/quic_stat
+ * @nr_flows: flows installed
+ * @max_flows: sysctl, the most that may be
+ * @seal_limit: sysctl, packets per key where lower than the cipher's limit
+ * @sysctl: registered table
+ */
+struct quic_net {
+	DEFINE_SNMP_STAT(struct quic_mib, mib);
+	atomic_t nr_flows;
+	unsigned int max_flows;
+	unsigned long seal_limit;
+	struct ctl_table_header *sysctl;
+};
+
+struct quic_net *quic_net(const struct net *net);
+
+#define QUIC_INC_STATS(net, field) \
+	SNMP_INC_STATS(quic_net(net)->mib, QUIC_MIB_##field)
+#define QUIC_DEC_STATS(net, field) \
+	SNMP_DEC_STATS(quic_net(net)->mib, QUIC_MIB_##field)
+#define QUIC_ADD_STATS(net, field, val) \
+	SNMP_ADD_STATS(quic_net(net)->mib, QUIC_MIB_##field, val)
+
+/**
+ * struct quic_cipher - what differs from cipher to cipher
+ * @type: TLS_CIPHER_*
+ * @key_size: bytes of the packet key, and of the header-protection key
+ * @iv_size: bytes of IV that the AEAD transform expects
+ * @iv_off: where the nonce of RFC 9001 5.3 stands in them
+ * @iv_b0: first byte of the IV when @iv_off is 1
+ * @seal_limit: packets that one key may seal, RFC 9001 6.6
+ * @aead: crypto API name of the AEAD
+ * @hp: crypto API name of the header-protection cipher; NULL for ChaCha20
+ */
+struct quic_cipher {
+	u16 type;
+	u8 key_size;
+	u8 iv_size;
+	u8 iv_off;
+	u8 iv_b0;
+	u64 seal_limit;
+	const char *aead;
+	const char *hp;
+};
+
+/**
+ * struct quic_pn_window - which packet numbers were sealed
+ * @top: one more than the highest, 0 when there is none
+ * @map: bit (number % QUIC_PN_WINDOW) for the QUIC_PN_WINDOW numbers below @top
+ */
+struct quic_pn_window {
+	u64 top;
+	DECLARE_BITMAP(map, QUIC_PN_WINDOW);
+};
+
+/**
+ * struct quic_pkt - a packet of a call, as its header tells
+ * @pn: full packet number
+ * @pn_len: bytes of it in the header, 1 to 4
+ * @phase: Key Phase bit
+ */
+struct quic_pkt {
+	u64 pn;
+	u8 pn_len;
+	u8 phase;
+};
+
+/**
+ * struct quic_layout - where the packets of a call are
+ * @user_len: bytes that the user passes
+ * @wire_len: bytes that go out
+ * @stride: distance between packets on the wire
+ * @npkts: number of packets, at most UDP_MAX_SEGMENTS
+ * @tag_room: the user's packets end in room for the tag
+ */
+struct quic_layout {
+	unsigned int user_len;
+	unsigned int wire_len;
+	unsigned int stride;
+	unsigned int npkts;
+	bool tag_room;
+};
+
+/**
+ * struct quic_key - key of one generation, shared by all who installed it
+ * @node: member of the table of keys
+ * @ref: users in any context; the last frees by @rwork
+ * @users: slots of flows that hold it, under quic_keys_lock
+ * @cipher: which
+ * @tfm: AEAD transform
+ * @iv: RFC 9001 5.3
+ * @secret: the key's bytes, to recognise it when it is installed again
+ * @lock: protects what follows
+ * @sealed: packets sealed
+ * @limit: most that may be
+ * @window: their numbers
+ * @rwork: frees
+ */
+struct quic_key {
+	struct rhash_head node;
+	refcount_t ref;
+	unsigned int users;
+	const struct quic_cipher *cipher;
+	struct crypto_aead *tfm;
+	u8 iv[QUIC_MAX_IV_SIZE];
+	u8 secret[QUIC_MAX_KEY_SIZE];
+
+	spinlock_t lock ____cacheline_aligned_in_smp;
+	u64 sealed;
+	u64 limit;
+	struct quic_pn_window window;
+
+	struct rcu_work rwork;
+};
+
+/**
+ * struct quic_hp - header protection of a flow
+ * @cipher: which
+ * @tfm: ECB transform, NULL for ChaCha20
+ * @key: the key's bytes; header keys outlive key updates (RFC 9001 6.1)
+ */
+struct quic_hp {
+	const struct quic_cipher *cipher;
+	struct crypto_skcipher *tfm;
+	u8 key[QUIC_MAX_KEY_SIZE];
+};
+
+/**
+ * struct quic_flow_key - identity of a flow on its socket, no holes
+ * @family: AF_INET, AF_INET6, or AF_UNSPEC for any destination
+ * @port: destination port
+ * @scope: interface of a link-local destination
+ * @addr: destination, IPv4 in the first word
+ * @cid_len: bytes of @cid
+ * @cid: destination connection ID, left-aligned, rest zero
+ * @pad: zero
+ */
+struct quic_flow_key {
+	__be16 port;
+	u16 family;
+	u32 scope;
+	struct in6_addr addr;
+	u8 cid_len;
+	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	u8 pad[3];
+};
+
+/**
+ * struct quic_flow - a connection's keys towards one destination and CID
+ * @node: member of quic_sock.flows
+ * @id_node: member of quic_sock.ids, where @id is not 0
+ * @key: identity
+ * @id: the application's handle
+ * @gen: newest key generation
+ * @ref: the table's and one per sender; the last frees by @rwork
+ * @slot: keys of the two live generations, by Key Phase bit
+ * @hp: header protection
+ * @rwork: frees
+ */
+struct quic_flow {
+	struct rhash_head node;
+	struct rhash_head id_node;
+	struct quic_flow_key key;
+	u32 id;
+	u8 gen;
+	refcount_t ref;
+	struct quic_key __rcu *slot[2];
+	struct quic_hp hp;
+	struct rcu_work rwork;
+};
+
+/**
+ * struct quic_sock - the ULP's state of a socket
+ * @ulp: how UDP knows us
+ * @net: the socket's namespace, which outlives it
+ * @lock: serialises ADD and DEL
+ * @flows: by quic_flow_key
+ * @ids: by quic_flow.id
+ */
+struct quic_sock {
+	struct udp_ulp ulp;
+	struct net *net;
+	struct mutex lock;
+	struct rhashtable flows;
+	struct rhashtable ids;
+};
+
+extern struct workqueue_struct *quic_wq;
+extern struct udp_ulp_ops quic_ulp_ops;
+
+/* packet.c */
+int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
+		     bool tag_room);
+unsigned int quic_layout_pkt_len(const struct quic_layout *l, unsigned int i);
+u64 quic_pkt_num_decode(u64 expected, u32 truncated, unsigned int pn_len);
+int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
+		   const u8 *cid, unsigned int cid_len, u64 expected);
+void quic_nonce(u8 *nonce, const u8 *iv, u64 pn);
+int quic_pn_reserve(struct quic_pn_window *w, const struct quic_pkt *pkts,
+		    unsigned int n);
+void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,
+		     unsigned int n);
+
+/* crypto.c */
+const struct quic_cipher *quic_cipher_find(u16 type);
+struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
+				    const u8 *key);
+void quic_aead_free(struct crypto_aead *tfm);
+int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
+		 const u8 *key);
+void quic_hp_destroy(struct quic_hp *hp);
+int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n);
+int quic_seal(const struct quic_key *key, const struct quic_hp *hp,
+	      struct sk_buff *skb, unsigned int off,
+	      const struct quic_layout *l, const struct quic_pkt *pkts,
+	      unsigned int cid_len);
+
+/* key.c */
+struct quic_key *quic_key_install(struct net *net,
+				  const struct quic_cipher *cipher,
+				  const u8 *secret, const u8 *iv);
+void quic_key_uninstall(struct quic_key *key);
+void quic_key_put(struct quic_key *key);
+int quic_key_reserve(struct quic_key *key, const struct quic_pkt *pkts,
+		     unsigned int n);
+void quic_key_release(struct quic_key *key, const struct quic_pkt *pkts,
+		      unsigned int n);
+int quic_keys_init(void);
+void quic_keys_exit(void);
+
+/* flow.c */
+int quic_flows_init(struct quic_sock *qs);
+void quic_flows_destroy(struct quic_sock *qs);
+int quic_flow_add(struct quic_sock *qs, const struct quic_flow_key *key,
+		  const struct quic_connection_info *info);
+int quic_flow_del(struct quic_sock *qs, const struct quic_flow_key *key,
+		  u32 id);
+struct quic_flow *quic_flow_get(struct quic_sock *qs,
+				struct quic_flow_key *key);
+struct quic_flow *quic_flow_get_id(struct quic_sock *qs, u32 id);
+struct quic_key *quic_flow_key_get(struct quic_flow *flow, unsigned int phase);
+void quic_flow_put(struct quic_flow *flow);
+
+/* sockopt.c */
+int quic_setsockopt(struct sock *sk, int optname, sockptr_t optval,
+		    unsigned int optlen);
+int quic_flow_key_set_dst(struct quic_flow_key *key, const void *addr,
+			  unsigned int len);
+
+/* tx.c */
+int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
+		 size_t len, udp_ulp_send_t send);
+
+/* proc.c */
+int quic_proc_init(struct net *net);
+void quic_proc_exit(struct net *net);
+
+static inline struct quic_sock *quic_sock(struct udp_ulp *ulp)
+{
+	return container_of(ulp, struct quic_sock, ulp);
+}
+
+#endif /* _NET_QUIC_QUIC_H */
