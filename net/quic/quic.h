@@ -13,9 +13,9 @@
 #include <linux/socket.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
+#include <net/quic.h>
 #include <net/snmp.h>
 #include <net/udp_ulp.h>
-#include <uapi/linux/quic.h>
 
 struct crypto_aead;
 struct crypto_skcipher;
@@ -35,20 +35,6 @@ struct net;
  * The last reference may be dropped in any context: what must sleep is left to
  * rcu_work on quic_wq, which module exit drains.
  */
-
-#define QUIC_MAX_PKT_NUM	((1ULL << 62) - 1)
-#define QUIC_MAX_PKT_NUM_LEN	4
-/* First byte, destination connection ID, packet number: RFC 9000 17.3.1 */
-#define QUIC_MAX_HDR_SIZE	(1 + QUIC_MAX_CONNECTION_ID_SIZE + \
-				 QUIC_MAX_PKT_NUM_LEN)
-#define QUIC_HP_SAMPLE_SIZE	16
-#define QUIC_HP_MASK_SIZE	5
-
-#define QUIC_HDR_LONG		0x80
-#define QUIC_HDR_KEY_PHASE	0x04
-#define QUIC_HDR_PN_LEN		0x03
-/* What header protection hides in the first byte of a short header */
-#define QUIC_HDR_PROTECTED	0x1f
 
 /* Packets that threads send out of order may lag this far behind */
 #define QUIC_PN_WINDOW		4096
@@ -81,9 +67,9 @@ struct quic_mib {
  * @sysctl: registered table
  */
 struct quic_net {
-	DEFINE_SNMP_STAT(struct quic_mib, mib);
+	struct quic_mib __percpu *mib;
 	atomic_t nr_flows;
-	unsigned int max_flows;
+	int max_flows;
 	unsigned long seal_limit;
 	struct ctl_table_header *sysctl;
 };
@@ -256,7 +242,7 @@ struct quic_flow {
 struct quic_sock {
 	struct udp_ulp ulp;
 	struct net *net;
-	struct mutex lock;
+	struct mutex lock;	/* ADD and DEL, see above */
 	struct rhashtable flows;
 	struct rhashtable ids;
 };
@@ -320,16 +306,42 @@ void quic_flow_put(struct quic_flow *flow);
 /* sockopt.c */
 int quic_setsockopt(struct sock *sk, int optname, sockptr_t optval,
 		    unsigned int optlen);
-int quic_flow_key_set_dst(struct quic_flow_key *key, const void *addr,
-			  unsigned int len);
+int quic_flow_key_set_dst(struct quic_flow_key *key, const struct sock *sk,
+			  const void *addr, unsigned int len);
 
 /* tx.c */
 int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		 size_t len, udp_ulp_send_t send);
 
 /* proc.c */
+#ifdef CONFIG_PROC_FS
 int quic_proc_init(struct net *net);
 void quic_proc_exit(struct net *net);
+#else
+static inline int quic_proc_init(struct net *net)
+{
+	return 0;
+}
+
+static inline void quic_proc_exit(struct net *net)
+{
+}
+#endif
+
+/* sysctl.c */
+#ifdef CONFIG_SYSCTL
+int quic_sysctl_init(struct net *net);
+void quic_sysctl_exit(struct net *net);
+#else
+static inline int quic_sysctl_init(struct net *net)
+{
+	return 0;
+}
+
+static inline void quic_sysctl_exit(struct net *net)
+{
+}
+#endif
 
 static inline struct quic_sock *quic_sock(struct udp_ulp *ulp)
 {

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM quic
+
+#if !defined(_NET_QUIC_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _NET_QUIC_TRACE_H
+
+#include <linux/tracepoint.h>
+
+#include "quic.h"
+
+TRACE_EVENT(quic_flow_add,
+
+	TP_PROTO(const struct quic_sock *qs, const struct quic_flow_key *key,
+		 u16 cipher, u8 gen, int err),
+
+	TP_ARGS(qs, key, cipher, gen, err),
+
+	TP_STRUCT__entry(
+		__field(const void *, qs)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+		__field(u16, cipher)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->qs = qs;
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+		__entry->gen = gen;
+		__entry->cipher = cipher;
+		__entry->err = err;
+	),
+
+	TP_printk("sock=%p cid=%s cipher=%u gen=%u err=%d", __entry->qs,
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->cipher, __entry->gen, __entry->err)
+);
+
+TRACE_EVENT(quic_flow_del,
+
+	TP_PROTO(const struct quic_sock *qs, const struct quic_flow_key *key),
+
+	TP_ARGS(qs, key),
+
+	TP_STRUCT__entry(
+		__field(const void *, qs)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+	),
+
+	TP_fast_assign(
+		__entry->qs = qs;
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+	),
+
+	TP_printk("sock=%p cid=%s", __entry->qs,
+		  __print_hex_str(__entry->cid, __entry->cid_len))
+);
+
+TRACE_EVENT(quic_seal_error,
+
+	TP_PROTO(const struct quic_sock *qs, unsigned int npkts, int err),
+
+	TP_ARGS(qs, npkts, err),
+
+	TP_STRUCT__entry(
+		__field(const void *, qs)
+		__field(unsigned int, npkts)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->qs = qs;
+		__entry->npkts = npkts;
+		__entry->err = err;
+	),
+
+	TP_printk("sock=%p npkts=%u err=%d", __entry->qs, __entry->npkts,
+		  __entry->err)
+);
+
+#endif /* _NET_QUIC_TRACE_H */
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH .
+
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+
+#include <trace/define_trace.h>

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Shared by the scripts next to it: places, progress, logs, packages.
+
+set -euo pipefail
+
+# shellcheck disable=SC2034 # used by the scripts that source this file
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$TOP/build
+LOG=$BUILD/log
+TREE=$BUILD/linux
+JOBS=${JOBS:-$(nproc)}
+export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
+export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=quic KBUILD_BUILD_HOST=build
+
+# the kernel's makes are none of our make's
+unset MAKEFLAGS MFLAGS MAKELEVEL
+
+mkdir -p "$LOG"
+
+say()	{ printf '%s\n' "== $*" >&2; }
+die()	{ printf '%s\n' "error: $*" >&2; exit 1; }
+
+# as_root COMMAND...: run it as root
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "need root for: $*"
+	fi
+}
+
+# step LOG TITLE COMMAND...: run a long command with its output in
+# build/log/LOG.log and a line of progress, and name the log when it fails
+step()
+{
+	local log=$LOG/$1.log title=$2 start=$SECONDS pid rc=0 lines last=0
+	shift 2
+
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	printf '== %s ' "$title" >&2
+	[ -t 2 ] || printf '\n' >&2
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.5
+		if [ -t 2 ]; then
+			lines=$(wc -l <"$log")
+			printf '\r== %s [%ds, %d lines of log] ' \
+				"$title" $((SECONDS - start)) "$lines" >&2
+		elif [ $(((SECONDS - start) / 60)) -gt "$last" ]; then
+			last=$(((SECONDS - start) / 60))
+			printf '   ... %d min: %s\n' "$last" \
+				"$(tail -n 1 "$log" | cut -c 1-90)" >&2
+		fi
+	done
+	wait "$pid" || rc=$?
+	if [ "$rc" != 0 ]; then
+		printf '\n' >&2
+		grep -nE -m 8 'error:|Error |undefined|FAILED|^E: ' "$log" >&2 ||
+			tail -n 15 "$log" >&2
+		die "$title failed (status $rc), see $log"
+	fi
+	if [ -t 2 ]; then
+		printf '\r== %s: done in %ds\033[K\n' "$title" \
+			$((SECONDS - start)) >&2
+	else
+		printf '   done in %ds\n' $((SECONDS - start)) >&2
+	fi
+}
+
+# need WHY PACKAGE...: install the Debian packages that are missing
+need()
+{
+	local why=$1 pkg missing=()
+	shift
+
+	command -v dpkg-query >/dev/null ||
+		die "no dpkg here; $why needs the equivalent of: $*"
+	for pkg; do
+		case $(dpkg-query -W -f='${Status}' "$pkg" 2>/dev/null) in
+		"install ok installed") ;;
+		*) missing+=("$pkg") ;;
+		esac
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+
+	say "installing ${missing[*]}: $why"
+	if [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' \
+			-mtime -1 -print -quit 2>/dev/null)" ]; then
+		step apt-update "updating the package lists" apt_update
+	fi
+	step apt-install "installing ${#missing[@]} packages" \
+		apt_install "${missing[@]}"
+}
+
+# a broken third-party list is no reason to stop: the install will tell
+apt_update()
+{
+	as_root apt-get update || true
+}
+
+apt_install()
+{
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends "$@" && return
+	apt_update
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends "$@"
+}
+
+need_build()
+{
+	need "building the kernel" gcc g++ make flex bison bc perl python3 git \
+		patch xz-utils libc6-dev libelf-dev libssl-dev rsync kmod \
+		ccache
+	[ -n "${KSRC:-}" ] || need "the kernel source" linux-source-6.12
+}
+
+# kmake OUTPUT ARGUMENT...: make in the patched tree
+kmake()
+{
+	local out=$1
+	shift
+	mkdir -p "$out"
+	make -C "$TREE" O="$out" -j"$JOBS" "${CCACHE[@]}" "$@"
+}
+
+# the uapi headers of the patched tree, in build/headers/include
+install_headers()
+{
+	step headers "installing the kernel's uapi headers" \
+		kmake "$BUILD/headers" ARCH=x86_64 headers_install \
+		INSTALL_HDR_PATH="$BUILD/headers"
+}
+
+CCACHE=()
+if command -v ccache >/dev/null; then
+	CCACHE=("CC=ccache gcc" "HOSTCC=ccache gcc")
+	export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
+	export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
+fi

@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Read (K)TAP results and kernel logs.
+
+usage: results.py count FILE.tap...    sum of leaf results
+       results.py stage NAME           the same of build/results/NAME*.tap
+       results.py kernel FILE.log      a TAP result for each kind of dirt
+       results.py kunit FILE.log       the KTAP part of a kernel log
+
+A result with results nested under it is no leaf: it counts only when it
+failed and none of its own did (a crash after the last test, a leak), or when
+it promised more than it showed.
+"""
+
+import glob
+import os
+import re
+import sys
+
+RESULT = re.compile(r"^(\s*)(not ok|ok) (\d+)\b(.*)$")
+VERSION = re.compile(r"^(\s*)K?TAP version")
+PLAN = re.compile(r"^(\s*)1\.\.(\d+)\b(.*)")
+STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[[ TC0-9]+\])? ?")
+
+DIRT = re.compile("|".join((
+    r"\bWARNING: ", r"\bBUG: ", r"\bKASAN: ", r"\bUBSAN: ", r"Call Trace:",
+    r"Kernel panic", r"\bOops\b", r"general protection fault",
+    r"kernel BUG at", r"INFO: .*(task|rcu|stall|lock)", r"rcu: INFO",
+    r"possible (circular|recursive|irq)", r"unreferenced object",
+    r"new suspected memory leaks", r"suspicious RCU", r"refcount_t: ",
+    r"ODEBUG: ", r"scheduling while atomic", r"sleeping function called",
+    r"ref_tracker: ", r"unregister_netdevice: waiting",
+    r"Sleeping in atomic", r"soft lockup", r"hung_task",
+    r"Unable to handle", r"stack segment", r"Objects remaining in",
+    r"Modules linked in")))
+# pairs of text that name a feature, not an event
+CLEAN = re.compile("KernelAddressSanitizer initialized|kmemleak: Kernel mem")
+
+
+def leaves(lines):
+    """[(ok|not ok|skip, name)] of the leaves"""
+    out = []
+    kinds = {}      # depth -> kinds of the results there, not yet owned
+    plans = {}      # depth -> how many were promised
+
+    def close(least):
+        for d in sorted(set(kinds) | set(plans)):
+            if d < least:
+                continue
+            seen = len(kinds.pop(d, ()))
+            if plans.pop(d, seen) != seen:
+                out.append(("not ok", "not as many results as planned"))
+
+    for raw in lines:
+        line = STAMP.sub("", raw.rstrip("\n"))
+        m = VERSION.match(line)
+        if m:
+            close(len(m.group(1)))
+            continue
+        m = PLAN.match(line)
+        if m:
+            plans[len(m.group(1))] = int(m.group(2))
+            if m.group(2) == "0" and "SKIP" in m.group(3).upper():
+                out.append(("skip", m.group(3).strip(" #")))
+            continue
+        m = RESULT.match(line)
+        if not m:
+            continue
+        depth, name = len(m.group(1)), m.group(4)
+        if re.search(r"#\s*SKIP", name, re.I):
+            kind = "skip"
+        elif m.group(2) == "ok" or re.search(r"#\s*XFAIL", name):
+            kind = "ok"
+        else:
+            kind = "not ok"
+        below = [k for d in kinds if d > depth for k in kinds[d]]
+        close(depth + 1)
+        kinds.setdefault(depth, []).append(kind)
+        if not below or (kind == "not ok" and "not ok" not in below):
+            out.append((kind, name.strip(" -")))
+    close(0)
+    return out
+
+
+def count(files, title=""):
+    total = {"ok": 0, "not ok": 0, "skip": 0}
+    for name in files:
+        with open(name, encoding="utf-8", errors="replace") as f:
+            for kind, what in leaves(f):
+                total[kind] += 1
+                if kind == "not ok":
+                    print("FAILED %s: %s" % (name, what))
+    print("%s%d passed, %d failed, %d skipped" %
+          (title, total["ok"], total["not ok"], total["skip"]))
+    return total["not ok"] > 0 or total["ok"] == 0
+
+
+def kernel(name):
+    with open(name, encoding="utf-8", errors="replace") as f:
+        lines = f.read().splitlines()
+    dirt = [i for i, s in enumerate(lines)
+            if DIRT.search(s) and not CLEAN.search(s)]
+    if not dirt:
+        print("ok 1 kernel log is clean (%d lines)" % len(lines))
+        return not lines
+    for i in dirt[:12]:
+        print("# %s:%d: %s" % (name, i + 1, lines[i].strip()))
+    first = dirt[0]
+    print("# the first of them in full:")
+    for s in lines[max(0, first - 2):first + 40]:
+        print("#   " + s)
+    print("not ok 1 kernel log is clean: %d lines, see %s" %
+          (len(dirt), name))
+    return 1
+
+
+def kunit(name):
+    """the results of a kernel log without time stamps and chatter"""
+    inside = False
+    with open(name, encoding="utf-8", errors="replace") as f:
+        for raw in f:
+            line = STAMP.sub("", raw.rstrip("\n"))
+            inside = inside or line.startswith("KTAP version")
+            if inside and re.match(r"\s*(KTAP|1\.\.|ok |not ok |#)", line):
+                print(line)
+    return not inside
+
+
+def main():
+    what, args = sys.argv[1], sys.argv[2:]
+    if what == "count":
+        return count(args)
+    if what == "stage":
+        files = sorted(glob.glob(os.path.join(
+            os.path.dirname(os.path.abspath(__file__)),
+            "../build/results", args[0] + "*.tap")))
+        return count(files, "== %s: " % args[0])
+    return {"kernel": kernel, "kunit": kunit}[what](args[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

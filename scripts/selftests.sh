@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: selftests.sh DIRECTORY [CHROOT]
+#
+# Build the kselftest programs named quic* (with CHROOT: there, by its
+# compiler, and the kernel's own UDP tests, too) into DIRECTORY, with a list
+# of what guest-tests.sh is to run.
+
+. "$(dirname "$0")/lib.sh"
+
+dir=${1:?directory} root=${2:-}
+net=tools/testing/selftests/net
+udp="udpgso udpgso_bench_tx udpgso_bench_rx"
+
+# ours VARIABLES: what the Makefile of the selftests says is ours
+ours()
+{
+	sed ':more; /\\$/ { N; b more }; s/\\\n//g' "$TREE/$net/Makefile" |
+		grep -E "^($1) *\+?:?=" |
+		grep -oE '\bquic[A-Za-z0-9_.-]*' | sort -u
+}
+
+# make TARGETS from SOURCE in OUTPUT against HEADERS
+build()
+{
+	local src=$1 out=$2 hdr=$3
+	shift 3
+	mkdir -p "$out"
+	make -C "$src/$net" OUTPUT="$out" KHDR_INCLUDES="-isystem $hdr" \
+		MAKELEVEL=1 "${@/#/$out/}"
+}
+
+build_in_root()
+{
+	local src=/usr/src/selftests
+	local files=("$net"/{Makefile,ynl.mk,bpf.mk,net_helper.sh,in_netns.sh}
+		     "$net"/{udpgso*,udpgro*,quic*}
+		     tools/testing/selftests/{lib.mk,kselftest*.h,kselftest})
+	cd "$TREE" || return
+	as_root rsync -rptR "${files[@]}" "$root$src/"
+	as_root rsync -rpt --delete "$BUILD/headers/include/" \
+		"$root$src/headers/"
+	as_root chroot "$root" make -C "$src/$net" OUTPUT="$src/$net" \
+		KHDR_INCLUDES="-isystem $src/headers" MAKELEVEL=1 \
+		"${@/#/$src/$net/}"
+}
+
+need "the selftests" gcc make libc6-dev libssl-dev rsync
+mkdir -p "$dir"
+install_headers
+mapfile -t files < <(ours 'TEST_[A-Z_]*')
+programs=() scripts=()
+for f in "${files[@]}"; do
+	case $f in
+	*.sh)	scripts+=("$f") ;;
+	*)	programs+=("$f") ;;
+	esac
+done
+if [ -n "$root" ]; then
+	# shellcheck disable=SC2086 # a list
+	step selftests-root "building selftests in the guest root" \
+		build_in_root "${programs[@]}" $udp
+elif [ ${#programs[@]} -gt 0 ]; then
+	step selftests "building selftests" build "$TREE" "$dir" \
+		"$BUILD/headers/include" "${programs[@]}"
+fi
+[ -n "$root" ] || for f in "${scripts[@]}"; do
+	install -m 755 "$TREE/$net/$f" "$dir/"
+done
+
+# helpers (quic_attach.so, ...) are built, but only programs and scripts run
+ours 'TEST_GEN_PROGS|TEST_PROGS' |
+	sed 's/\(.*\)/900 net:\1 .\/\1/' >"$dir/list"

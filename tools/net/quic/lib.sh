@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# What demo-guest.sh and test-offload.sh have in common.
+
+PORT=${PORT:-4433}
+TIMEOUT=${TIMEOUT:-300}		# seconds, for one download
+STAT=/proc/net/quic_stat
+
+n_test=0
+n_failed=0
+
+# result STATUS NAME [WHY]: one line of KTAP
+result() {
+	n_test=$((n_test + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $n_test $2"
+	else
+		n_failed=$((n_failed + 1))
+		echo "not ok $n_test $2"
+		[ -z "$3" ] || echo "# $3"
+	fi
+}
+
+skip() {
+	n_test=$((n_test + 1))
+	echo "ok $n_test $1 # SKIP $2"
+}
+
+# value FILE NAME: a counter, 0 when it is not there
+value() {
+	awk -v n="$2" '$1 == n { v = $2 } END { print v + 0 }' "$1" 2>/dev/null
+}
+
+now_ms() {
+	awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime
+}
+
+make_cert() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 \
+		-nodes -keyout "$T/key.pem" -out "$T/cert.pem" -days 30 \
+		-subj /CN=localhost 2>/dev/null
+}
+
+# wait_for SECONDS COMMAND...
+wait_for() {
+	_tries=$(($1 * 10))
+	shift
+	while ! "$@" 2>/dev/null; do
+		_tries=$((_tries - 1))
+		[ $_tries -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+listening() {
+	_hex=$(printf ':%04X' "$PORT")
+	grep -q "^ *[0-9]*: [0-9A-F]*$_hex " /proc/net/udp /proc/net/udp6
+}
+
+# start_server [gtlsserver options]; $PRELOAD and the environment are its own
+start_server() {
+	rm -f "$T/keylog" "$T/offload" "$T/server.log"
+	LD_PRELOAD=$PRELOAD QUIC_OFFLOAD_STATS=$T/offload \
+		SSLKEYLOGFILE=$T/keylog \
+		gtlsserver -q "$@" -d "$T/www" '*' "$PORT" "$T/key.pem" \
+		"$T/cert.pem" >"$T/server.log" 2>&1 &
+	server=$!
+	wait_for 60 listening || {
+		echo "# gtlsserver does not start:"
+		sed 's/^/# /' "$T/server.log"
+		return 1
+	}
+}
+
+# Ends it the way it wants to be ended: it writes its counters then.
+stop_server() {
+	kill -INT $server
+	wait $server 2>/dev/null
+	server=
+}
+
+start_capture() {
+	rm -f "$T/wire.pcap"
+	tcpdump -Z root -i lo -s 0 -B 16384 -U -w "$T/wire.pcap" \
+		udp port "$PORT" 2>"$T/tcpdump.log" &
+	capture=$!
+	wait_for 60 grep -q 'listening on' "$T/tcpdump.log"
+}
+
+# Whatever is still on its way to the file has to get there.
+stop_capture() {
+	_old=-1
+	_new=$(stat -c %s "$T/wire.pcap")
+	while [ "$_old" != "$_new" ]; do
+		sleep 1.2
+		_old=$_new
+		_new=$(stat -c %s "$T/wire.pcap")
+	done
+	kill -INT $capture
+	wait $capture 2>/dev/null
+	capture=
+	if ! grep -q '^0 packets dropped by kernel' "$T/tcpdump.log"; then
+		echo "# the capture is not complete:"
+		sed 's/^/# /' "$T/tcpdump.log"
+		return 1
+	fi
+}
+
+cleanup() {
+	[ -z "$server" ] || kill "$server" 2>/dev/null
+	[ -z "$capture" ] || kill "$capture" 2>/dev/null
+	wait
+	[ -n "$KEEP" ] || rm -rf "$T"
+}
+
+setup() {
+	server=
+	capture=
+	T=$(mktemp -d "${TMPDIR:-/tmp}/quic.XXXXXX") || exit 1
+	trap cleanup EXIT
+	trap 'exit 1' INT TERM
+	mkdir "$T/www" "$T/out"
+	ip link set lo up
+	make_cert || exit 1
+}
+
+# Stock curl 8.14 on OpenSSL's QUIC stalls in one download out of twenty, with
+# an unmodified server too, so it may try again. One option of that is its own:
+# a stalled download is one below 1000 bytes a second.
+curl_get() {
+	timeout "$TIMEOUT" curl -sS --http3-only -k --retry 4 \
+		--retry-all-errors --retry-delay 0 --speed-limit 1000 \
+		--speed-time 8 -o "$@"
+}
+
+# ngtcp2's client saves a download under its name in the URL.
+gtls_get() {
+	timeout "$TIMEOUT" gtlsclient -q --exit-on-all-streams-close \
+		--download "$T/out" "$@" >"$T/client.log" 2>&1
+}
+
+same() {
+	[ "$(sha256sum <"$1")" = "$(sha256sum <"$2")" ]
+}

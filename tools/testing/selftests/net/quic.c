@@ -1,0 +1,2514 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests of QUIC packet protection in the kernel: what leaves the socket is
+ * compared with, and opened by, libcrypto.
+ */
+
+#define _GNU_SOURCE
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <linux/errqueue.h>
+#include <linux/io_uring.h>
+#include <linux/net_tstamp.h>
+
+#include "../kselftest_harness.h"
+#include "quic_util.h"
+
+#define RX_TIMEOUT	5000	/* ms, for what must arrive */
+
+#define CHECK_OFFSET(type, member, off) \
+	static_assert(offsetof(struct type, member) == (off), #member)
+
+/* The same on every ABI */
+static_assert(sizeof(struct quic_connection_info_key) == 160, "size");
+CHECK_OFFSET(quic_connection_info_key, conn_id_length, 20);
+CHECK_OFFSET(quic_connection_info_key, flags, 21);
+CHECK_OFFSET(quic_connection_info_key, reserved, 22);
+CHECK_OFFSET(quic_connection_info_key, flow_id, 24);
+CHECK_OFFSET(quic_connection_info_key, reserved2, 28);
+CHECK_OFFSET(quic_connection_info_key, dst, 32);
+static_assert(sizeof(struct quic_connection_info) == 240, "size");
+CHECK_OFFSET(quic_connection_info, cipher_type, 160);
+CHECK_OFFSET(quic_connection_info, conn_payload_key_gen, 162);
+CHECK_OFFSET(quic_connection_info, payload_iv, 163);
+CHECK_OFFSET(quic_connection_info, payload_key, 175);
+CHECK_OFFSET(quic_connection_info, header_key, 207);
+CHECK_OFFSET(quic_connection_info, pad, 239);
+static_assert(sizeof(struct quic_tx_ancillary_data) == 16, "size");
+CHECK_OFFSET(quic_tx_ancillary_data, flags, 8);
+CHECK_OFFSET(quic_tx_ancillary_data, conn_id_length, 9);
+CHECK_OFFSET(quic_tx_ancillary_data, flow_id, 12);
+
+static const char *missing;	/* what the kernel lacks */
+static struct batch batch;
+static uint8_t rxbuf[64 * 1024];
+
+/* The packets of @b arrive at @fd: each byte of them, and they open. */
+static void expect_batch(struct __test_metadata *_metadata, int fd,
+			 const struct batch *b)
+{
+	const uint8_t *wire = b->wire;
+	static uint8_t plain[MAX_CALL];
+	unsigned int i;
+	uint64_t pn;
+
+	for (i = 0; i < b->n; i++) {
+		const struct pkt *p = &b->pkt[i];
+		ssize_t len = rx_recv(fd, rxbuf, sizeof(rxbuf), RX_TIMEOUT);
+
+		ASSERT_EQ((ssize_t)p->len, len)
+			TH_LOG("packet %u of %u", i, b->n);
+		ASSERT_EQ(0, memcmp(wire, rxbuf, len))
+			TH_LOG("packet %u of %u", i, b->n);
+		len = pkt_open(p->flow, p->pn, rxbuf, len, &pn);
+		ASSERT_EQ((ssize_t)p->len - TAG, len);
+		ASSERT_EQ(p->pn, pn);
+		pkt_plain(p, plain);
+		ASSERT_EQ(0, memcmp(plain, rxbuf, len));
+		wire += p->len;
+	}
+}
+
+/* Nothing but this unprotected datagram arrives at @fd. */
+static void expect_nothing(struct __test_metadata *_metadata, int fd)
+{
+	static const char text[] = "nothing before this";
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+	int s;
+
+	ASSERT_EQ(0, getsockname(fd, (void *)&addr, &len));
+	s = sock_udp(addr.ss_family);
+	ASSERT_EQ((ssize_t)sizeof(text),
+		  sendto(s, text, sizeof(text), 0, (void *)&addr, len));
+	close(s);
+	ASSERT_EQ((ssize_t)sizeof(text),
+		  rx_recv(fd, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(text, rxbuf, sizeof(text)));
+	ASSERT_EQ(-EAGAIN, rx_recv(fd, rxbuf, sizeof(rxbuf), 0));
+}
+
+static ssize_t send_batch(int fd, const struct sockaddr_storage *to,
+			  struct batch *b)
+{
+	struct tx tx;
+
+	batch_build(b);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, b);
+	tx.gso = b->n > 1 ? b->size : 0;
+	return tx_send(&tx);
+}
+
+/* @b goes out through @fd to @to and arrives at @rx. */
+static void seal_batch(struct __test_metadata *_metadata, int fd,
+		       const struct sockaddr_storage *to, int rx,
+		       struct batch *b)
+{
+	ssize_t ret = send_batch(fd, to, b);
+
+	ASSERT_EQ((ssize_t)b->plain_len, ret);
+	expect_batch(_metadata, rx, b);
+}
+
+static ssize_t send_one(int fd, const struct sockaddr_storage *to,
+			const struct flow *f, uint64_t pn)
+{
+	batch_init(&batch, f, pn, 1, 100, 100);
+	return send_batch(fd, to, &batch);
+}
+
+static void seal_one(struct __test_metadata *_metadata, int fd,
+		     const struct sockaddr_storage *to, int rx,
+		     const struct flow *f, uint64_t pn)
+{
+	batch_init(&batch, f, pn, 1, 100, 100);
+	seal_batch(_metadata, fd, to, rx, &batch);
+}
+
+/* The reference itself, and then the kernel: RFC 9001 A.5 */
+static const uint8_t a5_key[32] = {
+	0xc6, 0xd9, 0x8f, 0xf3, 0x44, 0x1c, 0x3f, 0xe1,
+	0xb2, 0x18, 0x20, 0x94, 0xf6, 0x9c, 0xaa, 0x2e,
+	0xd4, 0xb7, 0x16, 0xb6, 0x54, 0x88, 0x96, 0x0a,
+	0x7a, 0x98, 0x49, 0x79, 0xfb, 0x23, 0xe1, 0xc8,
+};
+
+static const uint8_t a5_iv[12] = {
+	0xe0, 0x45, 0x9b, 0x34, 0x74, 0xbd,
+	0xd0, 0xe4, 0x4a, 0x41, 0xc1, 0x44,
+};
+
+static const uint8_t a5_hp[32] = {
+	0x25, 0xa2, 0x82, 0xb9, 0xe8, 0x2f, 0x06, 0xf2,
+	0x1f, 0x48, 0x89, 0x17, 0xa4, 0xfc, 0x8f, 0x1b,
+	0x73, 0x57, 0x36, 0x85, 0x60, 0x85, 0x97, 0xd0,
+	0xef, 0xcb, 0x07, 0x6b, 0x0a, 0xb7, 0xa7, 0xa4,
+};
+
+static const uint8_t a5_plain[] = { 0x42, 0x00, 0xbf, 0xf4, 0x01 };
+
+static const uint8_t a5_wire[] = {
+	0x4c, 0xfe, 0x41, 0x89, 0x65, 0x5e, 0x5c, 0xd5, 0x5c, 0x41, 0xf6,
+	0x90, 0x80, 0x57, 0x5d, 0x79, 0x99, 0xc2, 0x5a, 0x5b, 0xfb,
+};
+
+#define A5_PKT_NUM	654360564
+
+static void a5_flow(struct flow *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->keys.cipher = TLS_CIPHER_CHACHA20_POLY1305;
+	memcpy(f->keys.key, a5_key, sizeof(a5_key));
+	memcpy(f->keys.iv, a5_iv, sizeof(a5_iv));
+	memcpy(f->keys.hp, a5_hp, sizeof(a5_hp));
+}
+
+TEST(reference)
+{
+	uint8_t buf[sizeof(a5_wire)];
+	struct flow f;
+	struct pkt p = {
+		.flow = &f,
+		.pn = A5_PKT_NUM,
+		.pn_len = 3,
+		.len = sizeof(buf),
+	};
+	uint64_t pn;
+
+	a5_flow(&f);
+	memcpy(buf, a5_plain, sizeof(a5_plain));
+	ASSERT_EQ(0, pkt_seal(&p, buf));
+	ASSERT_EQ(0, memcmp(buf, a5_wire, sizeof(buf)));
+	ASSERT_EQ((int)sizeof(a5_plain),
+		  pkt_open(&f, A5_PKT_NUM + 9, buf, sizeof(buf), &pn));
+	ASSERT_EQ(A5_PKT_NUM, pn);
+	ASSERT_EQ(0, memcmp(buf, a5_plain, sizeof(a5_plain)));
+	/* What was tampered with does not open. */
+	memcpy(buf, a5_wire, sizeof(buf));
+	buf[sizeof(buf) - 1] ^= 1;
+	ASSERT_EQ(-1, pkt_open(&f, A5_PKT_NUM, buf, sizeof(buf), &pn));
+}
+
+/* Every cipher, address family, way to ask for GSO, layout */
+
+enum family { ipv4, ipv6, mapped };
+enum gso { single, sockopt, cmsg };
+enum layout { no_room, tag_room };
+
+struct sealer {
+	int tx, rx;
+	struct flow flow;
+	enum gso gso;
+	enum layout layout;
+};
+
+FIXTURE(seal)
+{
+	struct sealer s;
+	struct sockaddr_storage to;
+};
+
+FIXTURE_VARIANT(seal)
+{
+	uint16_t cipher;
+	enum family family;
+	enum gso gso;
+	enum layout layout;
+};
+
+#define SEAL(_c, _f, _g, _l) {						\
+		.cipher = TLS_CIPHER_##_c,				\
+		.family = _f,						\
+		.gso = _g,						\
+		.layout = _l,						\
+	}
+
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_single_no_room)
+SEAL(AES_GCM_128, ipv4, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_single_tag_room)
+SEAL(AES_GCM_128, ipv4, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_sockopt_no_room)
+SEAL(AES_GCM_128, ipv4, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_sockopt_tag_room)
+SEAL(AES_GCM_128, ipv4, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_cmsg_no_room)
+SEAL(AES_GCM_128, ipv4, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_cmsg_tag_room)
+SEAL(AES_GCM_128, ipv4, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_single_no_room)
+SEAL(AES_GCM_128, ipv6, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_single_tag_room)
+SEAL(AES_GCM_128, ipv6, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_sockopt_no_room)
+SEAL(AES_GCM_128, ipv6, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_sockopt_tag_room)
+SEAL(AES_GCM_128, ipv6, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_cmsg_no_room)
+SEAL(AES_GCM_128, ipv6, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_cmsg_tag_room)
+SEAL(AES_GCM_128, ipv6, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_single_no_room)
+SEAL(AES_GCM_128, mapped, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_single_tag_room)
+SEAL(AES_GCM_128, mapped, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_sockopt_no_room)
+SEAL(AES_GCM_128, mapped, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_sockopt_tag_room)
+SEAL(AES_GCM_128, mapped, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_cmsg_no_room)
+SEAL(AES_GCM_128, mapped, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm128_mapped_cmsg_tag_room)
+SEAL(AES_GCM_128, mapped, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_single_no_room)
+SEAL(AES_GCM_256, ipv4, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_single_tag_room)
+SEAL(AES_GCM_256, ipv4, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_sockopt_no_room)
+SEAL(AES_GCM_256, ipv4, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_sockopt_tag_room)
+SEAL(AES_GCM_256, ipv4, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_cmsg_no_room)
+SEAL(AES_GCM_256, ipv4, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_cmsg_tag_room)
+SEAL(AES_GCM_256, ipv4, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_single_no_room)
+SEAL(AES_GCM_256, ipv6, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_single_tag_room)
+SEAL(AES_GCM_256, ipv6, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_sockopt_no_room)
+SEAL(AES_GCM_256, ipv6, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_sockopt_tag_room)
+SEAL(AES_GCM_256, ipv6, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_cmsg_no_room)
+SEAL(AES_GCM_256, ipv6, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_cmsg_tag_room)
+SEAL(AES_GCM_256, ipv6, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_single_no_room)
+SEAL(AES_GCM_256, mapped, single, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_single_tag_room)
+SEAL(AES_GCM_256, mapped, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_sockopt_no_room)
+SEAL(AES_GCM_256, mapped, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_sockopt_tag_room)
+SEAL(AES_GCM_256, mapped, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_cmsg_no_room)
+SEAL(AES_GCM_256, mapped, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, gcm256_mapped_cmsg_tag_room)
+SEAL(AES_GCM_256, mapped, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_single_no_room)
+SEAL(AES_CCM_128, ipv4, single, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_single_tag_room)
+SEAL(AES_CCM_128, ipv4, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_sockopt_no_room)
+SEAL(AES_CCM_128, ipv4, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_sockopt_tag_room)
+SEAL(AES_CCM_128, ipv4, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_cmsg_no_room)
+SEAL(AES_CCM_128, ipv4, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_cmsg_tag_room)
+SEAL(AES_CCM_128, ipv4, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_single_no_room)
+SEAL(AES_CCM_128, ipv6, single, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_single_tag_room)
+SEAL(AES_CCM_128, ipv6, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_sockopt_no_room)
+SEAL(AES_CCM_128, ipv6, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_sockopt_tag_room)
+SEAL(AES_CCM_128, ipv6, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_cmsg_no_room)
+SEAL(AES_CCM_128, ipv6, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_cmsg_tag_room)
+SEAL(AES_CCM_128, ipv6, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_single_no_room)
+SEAL(AES_CCM_128, mapped, single, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_single_tag_room)
+SEAL(AES_CCM_128, mapped, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_sockopt_no_room)
+SEAL(AES_CCM_128, mapped, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_sockopt_tag_room)
+SEAL(AES_CCM_128, mapped, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_cmsg_no_room)
+SEAL(AES_CCM_128, mapped, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, ccm128_mapped_cmsg_tag_room)
+SEAL(AES_CCM_128, mapped, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_single_no_room)
+SEAL(CHACHA20_POLY1305, ipv4, single, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_single_tag_room)
+SEAL(CHACHA20_POLY1305, ipv4, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_sockopt_no_room)
+SEAL(CHACHA20_POLY1305, ipv4, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_sockopt_tag_room)
+SEAL(CHACHA20_POLY1305, ipv4, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_cmsg_no_room)
+SEAL(CHACHA20_POLY1305, ipv4, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv4_cmsg_tag_room)
+SEAL(CHACHA20_POLY1305, ipv4, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_single_no_room)
+SEAL(CHACHA20_POLY1305, ipv6, single, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_single_tag_room)
+SEAL(CHACHA20_POLY1305, ipv6, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_sockopt_no_room)
+SEAL(CHACHA20_POLY1305, ipv6, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_sockopt_tag_room)
+SEAL(CHACHA20_POLY1305, ipv6, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_cmsg_no_room)
+SEAL(CHACHA20_POLY1305, ipv6, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_ipv6_cmsg_tag_room)
+SEAL(CHACHA20_POLY1305, ipv6, cmsg, tag_room);
+
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_single_no_room)
+SEAL(CHACHA20_POLY1305, mapped, single, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_single_tag_room)
+SEAL(CHACHA20_POLY1305, mapped, single, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_sockopt_no_room)
+SEAL(CHACHA20_POLY1305, mapped, sockopt, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_sockopt_tag_room)
+SEAL(CHACHA20_POLY1305, mapped, sockopt, tag_room);
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_cmsg_no_room)
+SEAL(CHACHA20_POLY1305, mapped, cmsg, no_room);
+FIXTURE_VARIANT_ADD(seal, chacha_mapped_cmsg_tag_room)
+SEAL(CHACHA20_POLY1305, mapped, cmsg, tag_room);
+
+FIXTURE_SETUP(seal)
+{
+	struct sealer *s = &self->s;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	s->rx = sock_bound(variant->family == ipv6 ? AF_INET6 : AF_INET,
+			   &self->to);
+	ASSERT_LE(0, s->rx);
+	if (variant->family == mapped)
+		addr_mapped(&self->to);
+	s->tx = sock_udp(variant->family == ipv4 ? AF_INET : AF_INET6);
+	ASSERT_LE(0, s->tx);
+	s->gso = variant->gso;
+	s->layout = variant->layout;
+	flow_init(&s->flow, variant->cipher, 8);
+	s->flow.dst = self->to;
+	ASSERT_EQ(0, flow_add(s->tx, &s->flow));
+}
+
+FIXTURE_TEARDOWN(seal)
+{
+	close(self->s.tx);
+	close(self->s.rx);
+}
+
+/* The packets of the batch have numbers of different lengths. */
+static void seal_shape(struct __test_metadata *_metadata, struct sealer *s,
+		       const struct sockaddr_storage *to, struct batch *b)
+{
+	unsigned int i;
+	struct tx tx;
+
+	for (i = 0; i < b->n; i++)
+		b->pkt[i].pn_len = 4 - i % 4;
+	b->room = s->layout == tag_room;
+	batch_build(b);
+	tx_init(&tx, s->tx, to);
+	tx_batch(&tx, b);
+	if (s->gso == sockopt) {
+		ASSERT_EQ(0, set_int(s->tx, SOL_UDP, UDP_SEGMENT, b->size));
+	} else if (s->gso == cmsg) {
+		/* The cmsg counts, not the option. */
+		ASSERT_EQ(0, set_int(s->tx, SOL_UDP, UDP_SEGMENT, 77));
+		tx.gso = b->size;
+	}
+	ASSERT_EQ((ssize_t)b->plain_len, tx_send(&tx));
+	expect_batch(_metadata, s->rx, b);
+}
+
+static void seal_shapes(struct __test_metadata *_metadata, struct sealer *s,
+			const struct sockaddr_storage *to, uint64_t pn)
+{
+	static const struct {
+		unsigned int n;
+		size_t size, last;
+	} shapes[] = {
+		/* The least that a sample can be taken from */
+		{ 1, 100, 1 + 8 + 4 + TAG },
+		{ 1, 1200, 1200 },
+		{ 1, 1200, 61 },
+		{ 5, 1200, 1200 },
+		{ 2, 1452, 1 + 8 + 4 + TAG },
+		{ 7, 89, 71 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(shapes); i++) {
+		if (s->gso == single && shapes[i].n > 1)
+			break;
+		batch_init(&batch, &s->flow, pn, shapes[i].n, shapes[i].size,
+			   shapes[i].last);
+		seal_shape(_metadata, s, to, &batch);
+		pn += shapes[i].n;
+	}
+}
+
+TEST_F(seal, packets)
+{
+	socklen_t len = addr_len(&self->to);
+	struct sealer *s = &self->s;
+
+	seal_shapes(_metadata, s, &self->to, 0x0d65c9);
+	ASSERT_EQ(0, connect(s->tx, (void *)&self->to, len));
+	seal_shapes(_metadata, s, NULL, 0x1d65c9);
+	seal_shapes(_metadata, s, &self->to, 0x2d65c9);
+}
+
+/* Everything else, with AES-128-GCM */
+
+FIXTURE(quic)
+{
+	int tx;
+	int rx, rx2;
+	struct sockaddr_storage to, to2;
+	struct flow flow;	/* installed, for any destination */
+};
+
+FIXTURE_VARIANT(quic)
+{
+	int family;
+};
+
+FIXTURE_VARIANT_ADD(quic, ipv4)
+{
+	.family = AF_INET,
+};
+
+FIXTURE_VARIANT_ADD(quic, ipv6)
+{
+	.family = AF_INET6,
+};
+
+FIXTURE_SETUP(quic)
+{
+	if (missing)
+		SKIP(return, "%s", missing);
+	self->rx = sock_bound(variant->family, &self->to);
+	ASSERT_LE(0, self->rx);
+	self->rx2 = sock_bound(variant->family, &self->to2);
+	ASSERT_LE(0, self->rx2);
+	self->tx = sock_udp(variant->family);
+	ASSERT_LE(0, self->tx);
+	flow_init(&self->flow, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+}
+
+FIXTURE_TEARDOWN(quic)
+{
+	close(self->tx);
+	close(self->rx);
+	close(self->rx2);
+}
+
+TEST_F(quic, rfc9001_a5)
+{
+	uint8_t plain[] = { 0x42, 0x00, 0xbf, 0xf4, 0x01 };
+	struct flow f;
+	struct tx tx;
+
+	a5_flow(&f);
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	tx_init(&tx, self->tx, &self->to);
+	tx.one.iov_base = plain;
+	tx.one.iov_len = sizeof(plain);
+	tx.iov = &tx.one;
+	tx.iovlen = 1;
+	tx.anc.next_pkt_num = A5_PKT_NUM;
+	ASSERT_EQ((ssize_t)sizeof(plain), tx_send(&tx));
+	ASSERT_EQ((ssize_t)sizeof(a5_wire),
+		  rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(a5_wire, rxbuf, sizeof(a5_wire)));
+}
+
+/*
+ * The flow of the interface's first description, which clears the key of the
+ * flow and nothing else.
+ */
+static void spec_flow(struct flow *f)
+{
+	unsigned int i;
+
+	memset(f, 0, sizeof(*f));
+	f->keys.cipher = TLS_CIPHER_AES_GCM_128;
+	f->cid_len = 5;
+	for (i = 0; i < 5; i++)
+		f->cid[i] = i + 1;
+	for (i = 0; i < 12; i++)
+		f->keys.iv[i] = i;
+	for (i = 0; i < 16; i++) {
+		f->keys.key[i] = i;
+		f->keys.hp[i] = 0x10 + i;
+	}
+}
+
+static void spec_send(struct __test_metadata *_metadata, int fd,
+		      const struct sockaddr_storage *to, int rx,
+		      struct batch *b)
+{
+	struct iovec iov[2];
+	struct tx tx;
+
+	batch_build(b);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, b);
+	iov[0].iov_base = b->plain;
+	iov[0].iov_len = 4500;
+	iov[1].iov_base = b->plain + 4500;
+	iov[1].iov_len = b->plain_len - 4500;
+	tx.iov = iov;
+	tx.iovlen = 2;
+	ASSERT_EQ((ssize_t)b->plain_len, tx_send(&tx));
+	expect_batch(_metadata, rx, b);
+}
+
+TEST_F(quic, spec_example)
+{
+	struct flow f;
+
+	spec_flow(&f);
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	/* One packet, as the loopback has room for it */
+	batch_init(&batch, &f, 0x0d65c9, 1, 0, 9000 + TAG);
+	spec_send(_metadata, self->tx, &self->to, self->rx, &batch);
+	/* Packets of 1184 bytes that become 1200 */
+	ASSERT_EQ(0, set_int(self->tx, SOL_UDP, UDP_SEGMENT, 1200));
+	batch_init(&batch, &f, 0x0d65ca, 8, 1200, 9000 - 7 * 1184 + TAG);
+	spec_send(_metadata, self->tx, &self->to, self->rx, &batch);
+	ASSERT_EQ(9000, batch.plain_len);
+	ASSERT_EQ(0, flow_del(self->tx, &f));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+}
+
+/* Which flow */
+
+TEST_F(quic, flow_specific_wins)
+{
+	struct flow *any = &self->flow, one;
+
+	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
+	memcpy(one.cid, any->cid, sizeof(one.cid));
+	one.dst = self->to;
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 1);
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, any, 1);
+	ASSERT_EQ(0, flow_del(self->tx, &one));
+	seal_one(_metadata, self->tx, &self->to, self->rx, any, 2);
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	ASSERT_EQ(0, flow_del(self->tx, any));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 3);
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to2, any, 3));
+}
+
+TEST_F(quic, flow_by_destination)
+{
+	struct flow one, two, any;
+
+	flow_init(&one, TLS_CIPHER_AES_GCM_128, 0);
+	one.dst = self->to;
+	flow_init(&two, TLS_CIPHER_CHACHA20_POLY1305, 0);
+	two.dst = self->to2;
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to2, &two, 1));
+	ASSERT_EQ(0, flow_add(self->tx, &two));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 1);
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, &two, 1);
+	/* Neither address nor connection ID: the last resort */
+	flow_init(&any, TLS_CIPHER_AES_GCM_256, 0);
+	ASSERT_EQ(0, flow_add(self->tx, &any));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 2);
+	ASSERT_EQ(0, flow_del(self->tx, &two));
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, &any, 2);
+}
+
+/* The call says how long the connection ID is. */
+TEST_F(quic, flow_cid_prefix)
+{
+	struct flow lng, shrt;
+
+	flow_init(&lng, TLS_CIPHER_AES_GCM_128, 9);
+	flow_init(&shrt, TLS_CIPHER_AES_GCM_128, 4);
+	memcpy(shrt.cid, lng.cid, 4);
+	ASSERT_EQ(0, flow_add(self->tx, &lng));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &shrt, 1));
+	ASSERT_EQ(0, flow_add(self->tx, &shrt));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &lng, 1);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &shrt, 1);
+}
+
+TEST_F(quic, flow_cid_lengths)
+{
+	struct flow f;
+	unsigned int i;
+
+	for (i = 0; i <= QUIC_MAX_CONNECTION_ID_SIZE; i++) {
+		flow_init(&f, TLS_CIPHER_AES_GCM_128, i);
+		ASSERT_EQ(0, flow_add(self->tx, &f));
+		batch_init(&batch, &f, 1, 2, 90, 45);
+		seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+		ASSERT_EQ(0, flow_del(self->tx, &f));
+		ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &f, 9));
+	}
+	/* Zeros in front of a connection ID are not a part of it. */
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 4);
+	memset(f.cid, 0, 4);
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	f.cid_len = 5;
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &f, 9));
+}
+
+static ssize_t send_flow_id(int fd, const struct sockaddr_storage *to,
+			    const struct flow *f, uint32_t id, uint64_t pn)
+{
+	struct tx tx;
+
+	batch_init(&batch, f, pn, 1, 100, 100);
+	batch_build(&batch);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, &batch);
+	tx.anc.flags |= QUIC_TX_FLOW_ID;
+	tx.anc.flow_id = id;
+	return tx_send(&tx);
+}
+
+TEST_F(quic, flow_id)
+{
+	struct flow one, two;
+
+	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
+	one.id = 1;
+	two = self->flow;
+	keys_init(&two.keys, TLS_CIPHER_AES_GCM_128);
+	two.id = 0xffffffff;
+	two.dst = self->to;
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	ASSERT_EQ(0, flow_add(self->tx, &two));
+
+	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &one, 1, 1));
+	expect_batch(_metadata, self->rx, &batch);
+	/* The handle, not the address, says which flow it is. */
+	ASSERT_EQ(84, send_flow_id(self->tx, &self->to2, &two, ~0u, 1));
+	expect_batch(_metadata, self->rx2, &batch);
+	/* Flows that have one are found without it as well. */
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, &one, 2);
+
+	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 2, 3));
+	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 0, 3));
+	ASSERT_EQ(-EINVAL, send_flow_id(self->tx, &self->to, &one, ~0u, 3));
+	ASSERT_EQ(0, flow_del(self->tx, &one));
+	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 1, 3));
+	expect_nothing(_metadata, self->rx);
+}
+
+TEST_F(quic, flow_id_unique)
+{
+	struct flow one, two;
+
+	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
+	one.id = 7;
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	flow_init(&two, TLS_CIPHER_AES_GCM_128, 8);
+	two.id = 7;
+	ASSERT_EQ(-EEXIST, flow_add(self->tx, &two));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &two, 1));
+	/* A key update keeps the handle, by name or tacitly. */
+	flow_next(&two, &one);
+	two.id = 8;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &two));
+	two.id = 0;
+	ASSERT_EQ(0, flow_add(self->tx, &two));
+	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &two, 7, 1));
+	expect_batch(_metadata, self->rx, &batch);
+	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &one, 7, 1));
+	expect_batch(_metadata, self->rx, &batch);
+	/* The handle of a flow that is gone is free. */
+	ASSERT_EQ(0, flow_del(self->tx, &one));
+	flow_init(&two, TLS_CIPHER_AES_GCM_128, 8);
+	two.id = 7;
+	ASSERT_EQ(0, flow_add(self->tx, &two));
+}
+
+TEST_F(quic, flow_many)
+{
+	enum { N = 150 };
+	static struct flow f[N];
+	int i;
+
+	for (i = 0; i < N; i++) {
+		flow_init(&f[i], TLS_CIPHER_AES_GCM_128, 4 + i % 17);
+		f[i].id = i + 1;
+		if (i & 1)
+			f[i].dst = self->to;
+		ASSERT_EQ(0, flow_add(self->tx, &f[i]));
+	}
+	for (i = 0; i < N; i++)
+		seal_one(_metadata, self->tx, &self->to, self->rx, &f[i], i);
+	for (i = 0; i < N; i += 2)
+		ASSERT_EQ(0, flow_del(self->tx, &f[i]));
+	for (i = 0; i < N; i++) {
+		if (i & 1)
+			seal_one(_metadata, self->tx, &self->to, self->rx,
+				 &f[i], N + i);
+		else
+			ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &f[i],
+						    N + i));
+	}
+}
+
+TEST_F(quic, flow_reuseport)
+{
+	struct sockaddr_storage addr;
+	struct flow f;
+	int a, b;
+
+	addr_loopback(&addr, variant->family, 4433);
+	a = sock_udp(variant->family);
+	b = sock_udp(variant->family);
+	ASSERT_EQ(0, set_int(a, SOL_SOCKET, SO_REUSEPORT, 1));
+	ASSERT_EQ(0, set_int(b, SOL_SOCKET, SO_REUSEPORT, 1));
+	ASSERT_EQ(0, bind(a, (void *)&addr, addr_len(&addr)));
+	ASSERT_EQ(0, flow_add(a, &self->flow));
+	ASSERT_EQ(0, bind(b, (void *)&addr, addr_len(&addr)));
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, flow_add(b, &f));
+	seal_one(_metadata, a, &self->to, self->rx, &self->flow, 1);
+	seal_one(_metadata, b, &self->to, self->rx, &f, 1);
+	/* A flow belongs to one socket. */
+	ASSERT_EQ(-ENOENT, send_one(b, &self->to, &self->flow, 2));
+	ASSERT_EQ(-ENOENT, send_one(a, &self->to, &f, 2));
+	/* Where a connection moves, its keys move along. */
+	ASSERT_EQ(0, flow_add(b, &self->flow));
+	ASSERT_EQ(-EALREADY, send_one(b, &self->to, &self->flow, 1));
+	close(a);
+	seal_one(_metadata, b, &self->to, self->rx, &self->flow, 2);
+	close(b);
+}
+
+TEST_F(quic, flow_connect_again)
+{
+	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
+	socklen_t len = addr_len(&self->to);
+	struct flow one;
+
+	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
+	one.dst = self->to;
+	ASSERT_EQ(0, flow_add(self->tx, &one));
+	ASSERT_EQ(0, connect(self->tx, (void *)&self->to, len));
+	seal_one(_metadata, self->tx, NULL, self->rx, &one, 1);
+	seal_one(_metadata, self->tx, NULL, self->rx, &self->flow, 1);
+	/* The address of the call counts, not the connected one. */
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to2, &one, 2));
+	ASSERT_EQ(0, connect(self->tx, (void *)&self->to2, len));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, NULL, &one, 2));
+	seal_one(_metadata, self->tx, NULL, self->rx2, &self->flow, 2);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 2);
+
+	ASSERT_EQ(0, connect(self->tx, &unspec, sizeof(unspec)));
+	ASSERT_EQ(-EDESTADDRREQ,
+		  send_one(self->tx, NULL, &self->flow, 3));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 3);
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, &self->flow, 3);
+}
+
+/* An IPv4 destination is the same in its v4-mapped form. */
+TEST(flow_mapped)
+{
+	struct sockaddr_storage to, v6;
+	struct flow f;
+	int rx, tx;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	rx = sock_bound(AF_INET, &to);
+	tx = sock_udp(AF_INET6);
+	v6 = to;
+	addr_mapped(&v6);
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	f.dst = to;
+	ASSERT_EQ(0, flow_add(tx, &f));
+	seal_one(_metadata, tx, &v6, rx, &f, 1);
+	f.dst = v6;
+	ASSERT_EQ(-EEXIST, flow_add(tx, &f));
+	ASSERT_EQ(0, flow_del(tx, &f));
+	ASSERT_EQ(0, flow_add(tx, &f));
+	/* AF_INET names do on an AF_INET6 socket, too. */
+	seal_one(_metadata, tx, &to, rx, &f, 2);
+	f.dst = to;
+	ASSERT_EQ(0, flow_del(tx, &f));
+	close(tx);
+
+	tx = sock_udp(AF_INET);
+	f.dst = v6;
+	ASSERT_EQ(0, flow_add(tx, &f));
+	seal_one(_metadata, tx, &to, rx, &f, 1);
+	close(tx);
+	close(rx);
+}
+
+/* Key generations */
+
+TEST_F(quic, key_update)
+{
+	struct flow g[5];
+	int i;
+
+	g[0] = self->flow;
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[0], 0);
+	for (i = 1; i < 5; i++) {
+		flow_next(&g[i], &g[i - 1]);
+		ASSERT_EQ(-EEXIST, flow_add(self->tx, &g[i - 1]));
+		if (i == 1)
+			ASSERT_EQ(-ENOKEY,
+				  send_one(self->tx, &self->to, &g[1], 9));
+		ASSERT_EQ(0, flow_add(self->tx, &g[i]));
+		/* Both are live; the older still has its numbers. */
+		seal_one(_metadata, self->tx, &self->to, self->rx, &g[i],
+			 2 * i);
+		seal_one(_metadata, self->tx, &self->to, self->rx, &g[i - 1],
+			 2 * i - 1);
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &g[i - 1],
+					      2 * i - 1));
+		ASSERT_EQ(-EEXIST, flow_add(self->tx, &g[i]));
+		ASSERT_EQ(-EEXIST, flow_add(self->tx, &g[i - 1]));
+	}
+	/* Retired generations do not come back, none is left out. */
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &g[2]));
+	g[4].gen += 2;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &g[4]));
+	ASSERT_EQ(0, flow_del(self->tx, &g[4]));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &g[3], 100));
+}
+
+TEST_F(quic, key_generation_wraps)
+{
+	struct flow g, next;
+	int i;
+
+	flow_init(&g, TLS_CIPHER_CHACHA20_POLY1305, 8);
+	g.gen = 253;
+	ASSERT_EQ(0, flow_add(self->tx, &g));
+	for (i = 0; i < 5; i++) {
+		flow_next(&next, &g);
+		ASSERT_EQ(0, flow_add(self->tx, &next));
+		seal_one(_metadata, self->tx, &self->to, self->rx, &next, i);
+		seal_one(_metadata, self->tx, &self->to, self->rx, &g, 50 + i);
+		g = next;
+	}
+	ASSERT_EQ(2, g.gen);
+}
+
+TEST_F(quic, key_missing)
+{
+	struct flow odd, even;
+
+	flow_init(&odd, TLS_CIPHER_AES_GCM_128, 8);
+	odd.gen = 1;
+	flow_next(&even, &odd);
+	ASSERT_EQ(0, flow_add(self->tx, &odd));
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &even, 1));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &odd, 1);
+	ASSERT_EQ(0, flow_add(self->tx, &even));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &even, 1);
+	expect_nothing(_metadata, self->rx);
+}
+
+/* A key update that is none is refused and changes nothing. */
+TEST_F(quic, key_update_refused)
+{
+	struct flow next, bad;
+
+	flow_next(&next, &self->flow);
+	bad = next;
+	bad.keys.cipher = TLS_CIPHER_AES_CCM_128;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	bad = next;
+	bad.keys.hp[15] ^= 1;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	bad = next;
+	bad.gen++;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	bad.gen = 255;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	/* The old key again, with other nonces */
+	bad = next;
+	memcpy(bad.keys.key, self->flow.keys.key, sizeof(bad.keys.key));
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &next, 1));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	ASSERT_EQ(0, flow_add(self->tx, &next));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &next, 1);
+}
+
+/* One key, one window, whoever installed it */
+TEST_F(quic, key_shared)
+{
+	int fd = sock_udp(variant->family);
+	struct flow f = self->flow;
+
+	f.cid[0]++;
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	ASSERT_EQ(0, flow_add(fd, &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &f, 1));
+	ASSERT_EQ(-EALREADY, send_one(fd, &self->to, &f, 1));
+	seal_one(_metadata, fd, &self->to2, self->rx2, &f, 2);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow, 2));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 3);
+
+	/* It lives as long as one of them has it. */
+	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	ASSERT_EQ(0, flow_del(self->tx, &f));
+	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow, 3));
+	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	close(fd);
+	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 3);
+	expect_nothing(_metadata, self->rx);
+}
+
+TEST_F(quic, key_other_iv)
+{
+	int fd = sock_udp(variant->family);
+	struct flow f;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	memcpy(f.keys.key, self->flow.keys.key, sizeof(f.keys.key));
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &f));
+	ASSERT_EQ(-EINVAL, flow_add(fd, &f));
+	/* With another cipher, the same bytes are another key. */
+	f.keys.cipher = TLS_CIPHER_AES_CCM_128;
+	ASSERT_EQ(0, flow_add(fd, &f));
+	ASSERT_EQ(0, flow_del(fd, &f));
+	f.keys.cipher = TLS_CIPHER_AES_GCM_128;
+	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	ASSERT_EQ(0, flow_add(fd, &f));
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &self->flow));
+	close(fd);
+	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+}
+
+TEST_F(quic, key_forgotten)
+{
+	struct flow *f = &self->flow;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		seal_one(_metadata, self->tx, &self->to, self->rx, f, 5);
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, 5));
+		ASSERT_EQ(0, flow_del(self->tx, f));
+		ASSERT_EQ(0, flow_add(self->tx, f));
+	}
+	for (i = 0; i < 3; i++) {
+		close(self->tx);
+		self->tx = sock_udp(variant->family);
+		ASSERT_EQ(0, flow_add(self->tx, f));
+		seal_one(_metadata, self->tx, &self->to, self->rx, f, 5);
+	}
+}
+
+/* Packet numbers */
+
+static ssize_t send_num(int fd, const struct sockaddr_storage *to,
+			const struct flow *f, uint64_t expected, uint64_t pn,
+			unsigned int pn_len)
+{
+	struct tx tx;
+
+	batch_init(&batch, f, pn, 1, 100, 100);
+	batch.pkt[0].pn_len = pn_len;
+	batch_build(&batch);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, &batch);
+	tx.anc.next_pkt_num = expected;
+	return tx_send(&tx);
+}
+
+/* Each relative to what the application expects: RFC 9000 A.3 */
+TEST_F(quic, pkt_num_decode)
+{
+	static const struct {
+		uint64_t expected, pn;
+		uint8_t pn_len;
+	} nums[] = {
+		{ 0, 0, 1 },
+		{ 0, 1, 1 },
+		{ 0, 255, 1 },
+		{ 2, 128, 1 },
+		{ 129, 2, 1 },
+		{ 130, 258, 1 },
+		{ 200, 254, 1 },
+		{ 250, 300, 1 },
+		{ 300, 310, 1 },
+		{ 310, 301, 2 },
+		{ 0xffff, 0x10000, 1 },
+		{ 0x10000, 0xfffe, 1 },
+		{ 0x18000, 0x10001, 2 },
+		{ 0x18000, 0x17fff, 3 },
+		{ 0xa82f30eb, 0xa82f9b32, 2 },
+		{ 0xa82fffff, 0xa8300010, 3 },
+		{ 0xfffffff0, 0x100000010, 4 },
+		{ 0x100000010, 0xffffffff, 4 },
+		{ 0x3fffffff00000000, 0x3fffffff7fffffff, 4 },
+		{ MAX_PKT_NUM - 5, MAX_PKT_NUM - 6, 1 },
+		{ MAX_PKT_NUM - 5, MAX_PKT_NUM - 1, 4 },
+		{ MAX_PKT_NUM, MAX_PKT_NUM, 1 },
+		{ MAX_PKT_NUM, MAX_PKT_NUM - 2, 2 },
+		{ MAX_PKT_NUM, MAX_PKT_NUM - 3, 3 },
+		{ MAX_PKT_NUM, MAX_PKT_NUM - 4, 4 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(nums); i++) {
+		uint64_t mask = (1ULL << (8 * nums[i].pn_len)) - 1;
+
+		/* Is the table right? */
+		ASSERT_EQ(nums[i].pn, pkt_num_decode(nums[i].expected,
+						     nums[i].pn & mask,
+						     nums[i].pn_len));
+		ASSERT_EQ(84, send_num(self->tx, &self->to, &self->flow,
+				       nums[i].expected, nums[i].pn,
+				       nums[i].pn_len))
+			TH_LOG("expected %llx, number %llx",
+			       (unsigned long long)nums[i].expected,
+			       (unsigned long long)nums[i].pn);
+		expect_batch(_metadata, self->rx, &batch);
+	}
+}
+
+/* What the truncated number means depends on the one expected. */
+TEST_F(quic, pkt_num_expected)
+{
+	struct flow *f = &self->flow;
+	unsigned int len;
+
+	for (len = 1; len <= 4; len++) {
+		uint64_t win = 1ULL << (8 * len), base = 16 * win * len;
+
+		ASSERT_EQ(84, send_num(self->tx, &self->to, f, base,
+				       base + win / 2, len));
+		expect_batch(_metadata, self->rx, &batch);
+		/* The same bytes, one window on */
+		ASSERT_EQ(84, send_num(self->tx, &self->to, f, base + win,
+				       base + win + win / 2, len));
+		expect_batch(_metadata, self->rx, &batch);
+	}
+	ASSERT_EQ(-EINVAL, send_num(self->tx, &self->to, f, MAX_PKT_NUM + 1,
+				    MAX_PKT_NUM, 4));
+	ASSERT_EQ(-EINVAL, send_num(self->tx, &self->to, f, ~0ULL, 1, 4));
+	expect_nothing(_metadata, self->rx);
+}
+
+/* In a batch each is relative to the one before. */
+TEST_F(quic, pkt_num_gaps)
+{
+	static const uint16_t gaps[] = { 0, 1, 5, 127, 1, 128, 300, 1, 9 };
+	uint64_t pn = 0xfff0;
+	unsigned int i;
+
+	batch_init(&batch, &self->flow, pn, ARRAY_SIZE(gaps), 80, 80);
+	for (i = 0; i < ARRAY_SIZE(gaps); i++) {
+		pn += gaps[i];
+		batch.pkt[i].pn = pn;
+		batch.pkt[i].pn_len = gaps[i] > 128 ? 2 : 1;
+	}
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	/* What was left out can be used, what was not left out cannot. */
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow,
+		 0xfff2);
+	ASSERT_EQ(-EALREADY,
+		  send_one(self->tx, &self->to, &self->flow, 0xfff1));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow, pn));
+}
+
+TEST_F(quic, pkt_num_last)
+{
+	batch_init(&batch, &self->flow, MAX_PKT_NUM - 2, 3, 80, 80);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow,
+				      MAX_PKT_NUM));
+	/* There is no number after the last. */
+	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+	batch_init(&batch, &self->flow, MAX_PKT_NUM, 2, 80, 80);
+	ASSERT_EQ(-EINVAL, send_batch(self->tx, &self->to, &batch));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow,
+		 MAX_PKT_NUM);
+	expect_nothing(_metadata, self->rx);
+}
+
+TEST_F(quic, pkt_num_window)
+{
+	enum { TOP = 100000, WINDOW = 4096 };
+	struct flow *f = &self->flow;
+	unsigned int i;
+
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, TOP));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, 0));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f,
+				      TOP - WINDOW - 1));
+	for (i = 1; i < WINDOW; i += 455) {
+		seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP - i);
+		ASSERT_EQ(-EALREADY,
+			  send_one(self->tx, &self->to, f, TOP - i));
+	}
+	/* The window moves on and what it still has is not forgotten. */
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP + 1000);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, TOP));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f,
+				      TOP + 1000 - WINDOW - 1));
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP + 2);
+	/* All of it is new after a leap. */
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, 2 * TOP);
+	seal_one(_metadata, self->tx, &self->to, self->rx, f,
+		 2 * TOP - WINDOW + 1);
+	expect_nothing(_metadata, self->rx);
+}
+
+/* A number that a packet of the call has already makes the call fail. */
+TEST_F(quic, pkt_num_reuse_in_batch)
+{
+	struct flow *f = &self->flow;
+
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, 12);
+	batch_init(&batch, f, 10, 3, 80, 80);
+	ASSERT_EQ(-EALREADY, send_batch(self->tx, &self->to, &batch));
+	batch_init(&batch, f, 10, 3, 80, 80);
+	batch.pkt[2].pn = 10;
+	ASSERT_EQ(-EALREADY, send_batch(self->tx, &self->to, &batch));
+	/* Nothing was used up. */
+	batch_init(&batch, f, 10, 2, 80, 80);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	expect_nothing(_metadata, self->rx);
+}
+
+/* Errors */
+
+static enum counter reason_of(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return TX_NO_FLOW;
+	case -ENOKEY:
+		return TX_NO_KEY;
+	case -EALREADY:
+		return TX_PKT_NUM_REUSE;
+	case -EKEYEXPIRED:
+		return TX_KEY_LIMIT;
+	case -EINVAL:
+	case -EMSGSIZE:
+		return TX_MALFORMED;
+	default:
+		return TX_OTHER_ERROR;
+	}
+}
+
+/* Between @old and now: one failed call, for this reason, nothing else */
+static void expect_failure(struct __test_metadata *_metadata,
+			   const struct counters *old, int err)
+{
+	enum counter reason = reason_of(err);
+	struct counters now;
+	int i;
+
+	ASSERT_EQ(0, counters_read(&now));
+	for (i = 0; i < NR_COUNTERS; i++) {
+		EXPECT_EQ(old->v[i] + (i == TX_SW_ERROR || i == reason),
+			  now.v[i])
+			TH_LOG("counter %d", i);
+	}
+}
+
+/* What there is of the marker on the wire */
+static unsigned int capture_markers(int fd)
+{
+	unsigned int n = 0;
+	ssize_t len;
+
+	while ((len = rx_recv(fd, rxbuf, sizeof(rxbuf), 0)) >= 0)
+		n += has_marker(rxbuf, len < (ssize_t)sizeof(rxbuf) ?
+					len : (ssize_t)sizeof(rxbuf));
+	return n;
+}
+
+/**
+ * struct bad_call - how a call differs from one that works
+ * @name: for messages
+ * @err: what must come of it
+ * @n: packets, 3 where 0
+ * @size: of each on the wire, 100 where 0
+ * @last: of the last on the wire, @size where 0
+ * @cut: bytes of plaintext left out at the end
+ * @poke: this byte of the plaintext...
+ * @bits: ...has these bits changed
+ * @pn_len: bytes of the packet numbers, 4 where 0
+ * @same_pn: all packets have the same number
+ * @room: tag room
+ * @gso: of the UDP_SEGMENT cmsg, @size where 0
+ * @no_gso: no such cmsg
+ * @anc_flags: flags of the QUIC cmsg
+ * @cid_len: what the QUIC cmsg has more of a connection ID
+ * @next_pn: bits changed in next_pkt_num
+ * @anc_len: bytes that the QUIC cmsg has too many
+ * @n_anc: QUIC cmsgs there are too many
+ * @flow_id: in the QUIC cmsg
+ * @flags: of sendmsg
+ * @level: of an option that is set to 1 while the call is made
+ * @opt: the option
+ */
+struct bad_call {
+	char name[32];
+	int err;
+	unsigned int n;
+	size_t size;
+	size_t last;
+	size_t cut;
+	unsigned int poke;
+	uint8_t bits;
+	uint8_t pn_len;
+	bool same_pn;
+	bool room;
+	uint16_t gso;
+	bool no_gso;
+	uint8_t anc_flags;
+	uint8_t cid_len;
+	uint64_t next_pn;
+	int anc_len;
+	unsigned int n_anc;
+	uint32_t flow_id;
+	int flags;
+	int level;
+	int opt;
+};
+
+#define FLOW_ID		0x51c	/* of the flow that the calls are for */
+#define HDR		13	/* of their packets */
+#define PLAIN		84
+
+static const struct bad_call bad_calls[] = {
+	{ "short cmsg", -EINVAL, .anc_len = -1 },
+	{ "empty cmsg", -EINVAL, .anc_len = -16 },
+	{ "long cmsg", -EINVAL, .anc_len = 1 },
+	{ "longer cmsg", -EINVAL, .anc_len = 8 },
+	{ "two cmsgs", -EINVAL, .n_anc = 1 },
+	{ "unknown flag", -EINVAL, .anc_flags = 0x08 },
+	{ "last flag", -EINVAL, .anc_flags = 0x80 },
+	{ "bypass with room", -EINVAL, .room = true,
+	  .anc_flags = QUIC_BYPASS_ENCRYPTION },
+	{ "bypass with flow", -EINVAL, .flow_id = FLOW_ID,
+	  .anc_flags = QUIC_BYPASS_ENCRYPTION | QUIC_TX_FLOW_ID },
+	{ "bypass and unknown", -EINVAL,
+	  .anc_flags = QUIC_BYPASS_ENCRYPTION | 0x40 },
+	{ "number too large", -EINVAL, .next_pn = 1ULL << 62 },
+	{ "number far too large", -EINVAL, .next_pn = 1ULL << 63 },
+	{ "CID too long", -EINVAL, .cid_len = 21 - 8 },
+	{ "CID of 255", -EINVAL, .cid_len = 255 - 8 },
+	{ "CID cut off", -ENOENT, .cid_len = 256 - 1 },
+	{ "CID with one more", -ENOENT, .cid_len = 1 },
+	{ "no CID", -ENOENT, .cid_len = 256 - 8 },
+	{ "unknown CID", -ENOENT, .n = 1, .poke = 8, .bits = 1 },
+	{ "unknown CID first", -ENOENT, .poke = 8, .bits = 1 },
+	{ "other CID second", -EINVAL, .poke = PLAIN + 8, .bits = 1 },
+	{ "other CID last", -EINVAL, .poke = 2 * PLAIN + 1, .bits = 0x80 },
+	{ "no key for phase", -ENOKEY, .n = 1, .bits = HDR_PHASE },
+	{ "other phase second", -EINVAL, .poke = PLAIN, .bits = HDR_PHASE },
+	{ "other phase last", -EINVAL, .poke = 2 * PLAIN, .bits = HDR_PHASE },
+	{ "long header", -EINVAL, .n = 1, .bits = HDR_LONG },
+	{ "long header first", -EINVAL, .bits = HDR_LONG },
+	{ "long header second", -EINVAL, .poke = PLAIN, .bits = HDR_LONG },
+	{ "long header last", -EINVAL, .poke = 2 * PLAIN, .bits = HDR_LONG },
+	{ "no sample", -EINVAL, .n = 1, .size = HDR + TAG, .cut = 1,
+	  .no_gso = true },
+	{ "no sample, one byte number", -EINVAL, .n = 1, .pn_len = 1,
+	  .size = HDR - 3 + 3 + TAG, .cut = 1, .no_gso = true },
+	{ "no sample in last", -EINVAL, .last = HDR + TAG, .cut = 1 },
+	{ "header only in last", -EINVAL, .last = HDR + TAG, .cut = HDR - 1 },
+	{ "one byte", -EINVAL, .n = 1, .cut = PLAIN - 1, .no_gso = true },
+	{ "nothing", -EINVAL, .n = 1, .cut = PLAIN, .no_gso = true },
+	{ "nothing with GSO", -EINVAL, .n = 1, .cut = PLAIN },
+	{ "nothing but room", -EINVAL, .n = 1, .room = true, .cut = PLAIN,
+	  .no_gso = true },
+	{ "less than room", -EINVAL, .n = 1, .room = true, .cut = PLAIN + 1,
+	  .no_gso = true },
+	{ "room and no sample", -EINVAL, .n = 1, .size = HDR + TAG,
+	  .cut = 1, .room = true, .no_gso = true },
+	{ "room and less than it last", -EINVAL, .room = true,
+	  .last = HDR + TAG, .cut = HDR + 5 },
+	{ "GSO size 1", -EINVAL, .n = 1, .gso = 1 },
+	{ "GSO size 15", -EINVAL, .n = 1, .gso = 15 },
+	{ "GSO size 16", -EINVAL, .n = 1, .gso = 16 },
+	{ "GSO size 17", -EINVAL, .n = 1, .gso = 17 },
+	{ "GSO size 16 with room", -EINVAL, .n = 1, .gso = 16, .room = true },
+	{ "GSO size short of a sample", -EINVAL, .n = 1,
+	  .gso = HDR + TAG - 1 },
+	{ "wrong GSO size", -EINVAL, .gso = 101 },
+	{ "129 packets", -EINVAL, .n = 129 },
+	{ "129 packets with room", -EINVAL, .n = 129, .room = true },
+	{ "more than a datagram", -EMSGSIZE, .n = 1, .size = 65508 + 20,
+	  .no_gso = true },
+	{ "more than a datagram has", -EMSGSIZE, .n = 1, .size = 65536 + TAG,
+	  .no_gso = true },
+	{ "more than 64 KB with room", -EMSGSIZE, .n = 1, .size = 66000,
+	  .room = true, .no_gso = true },
+	{ "packets of more than 64 KB", -EMSGSIZE, .n = 65, .size = 1010 },
+	{ "same number twice", -EALREADY, .same_pn = true },
+	{ "MSG_MORE", -EINVAL, .flags = MSG_MORE },
+	{ "UDP_CORK", -EINVAL, .level = SOL_UDP, .opt = 1 /* UDP_CORK */ },
+	{ "MSG_ZEROCOPY", -EOPNOTSUPP, .flags = MSG_ZEROCOPY,
+	  .level = SOL_SOCKET, .opt = SO_ZEROCOPY },
+	{ "flow_id unknown", -ENOENT, .anc_flags = QUIC_TX_FLOW_ID,
+	  .flow_id = FLOW_ID + 1 },
+	{ "flow_id 0", -ENOENT, .anc_flags = QUIC_TX_FLOW_ID },
+	{ "flow_id and shorter CID", -EINVAL, .anc_flags = QUIC_TX_FLOW_ID,
+	  .flow_id = FLOW_ID, .cid_len = 256 - 1 },
+	{ "flow_id and other CID", -EINVAL, .anc_flags = QUIC_TX_FLOW_ID,
+	  .flow_id = FLOW_ID, .poke = 3, .bits = 0x10 },
+	{ "flow_id and no key", -ENOKEY, .n = 1, .bits = HDR_PHASE,
+	  .anc_flags = QUIC_TX_FLOW_ID, .flow_id = FLOW_ID },
+	{ "no checksum, IPv4", -EINVAL, .level = SOL_SOCKET,
+	  .opt = SO_NO_CHECK },
+	{ "no checksum, IPv6", -EINVAL, .level = SOL_UDP,
+	  .opt = 101 /* UDP_NO_CHECK6_TX */ },
+};
+
+static void bad_call_packets(const struct bad_call *c, struct batch *b,
+			     const struct flow *f, uint64_t pn)
+{
+	size_t size = c->size ?: 100;
+	unsigned int i;
+
+	batch_init(b, f, pn, c->n ?: 3, size, c->last ?: size);
+	for (i = 0; i < b->n; i++) {
+		b->pkt[i].pn_len = c->pn_len ?: 4;
+		if (c->same_pn)
+			b->pkt[i].pn = pn;
+	}
+	b->room = c->room;
+	batch_build(b);
+	b->plain_len -= c->cut;
+	b->plain[c->poke] ^= c->bits;
+}
+
+static ssize_t bad_call_send(const struct bad_call *c, int fd,
+			     const struct sockaddr_storage *to,
+			     const struct flow *f, uint64_t pn)
+{
+	struct tx tx;
+	ssize_t ret;
+
+	bad_call_packets(c, &batch, f, pn);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, &batch);
+	tx.gso = c->no_gso ? 0 : c->gso ?: batch.size;
+	tx.anc.flags |= c->anc_flags;
+	tx.anc.conn_id_length += c->cid_len;
+	tx.anc.next_pkt_num ^= c->next_pn;
+	tx.anc.flow_id = c->flow_id;
+	tx.anc_len += c->anc_len;
+	tx.n_anc += c->n_anc;
+	tx.flags = c->flags;
+	if (c->level)
+		set_int(fd, c->level, c->opt, 1);
+	ret = tx_send(&tx);
+	if (c->level)
+		set_int(fd, c->level, c->opt, 0);
+	return ret;
+}
+
+/*
+ * Each call fails as it should, is counted, leaves no trace on the wire, and
+ * uses up nothing: neither with the packet numbers at hand, nor with ones far
+ * ahead, which would leave those at hand behind the window.
+ */
+TEST_F_TIMEOUT(quic, error_sendmsg, 120)
+{
+	int cap = capture_open();
+	struct flow f;
+	uint64_t pn = 0;
+	unsigned int i;
+
+	if (cap < 0)
+		SKIP(return, "AF_PACKET: %s", strerror(-cap));
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	f.id = FLOW_ID;
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	for (i = 0; i < ARRAY_SIZE(bad_calls); i++) {
+		const struct bad_call *c = &bad_calls[i];
+		struct counters old;
+
+		ASSERT_EQ(0, counters_read(&old));
+		EXPECT_EQ(c->err, bad_call_send(c, self->tx, &self->to, &f,
+						pn + (1 << 20)))
+			TH_LOG("%s, far ahead", c->name);
+		expect_failure(_metadata, &old, c->err);
+		if (_metadata->exit_code)
+			TH_LOG("%s, or before", c->name);
+		EXPECT_EQ(c->err, bad_call_send(c, self->tx, &self->to, &f,
+						pn))
+			TH_LOG("%s", c->name);
+		expect_nothing(_metadata, self->rx);
+		EXPECT_EQ(0, capture_markers(cap))
+			TH_LOG("%s: plaintext on the wire", c->name);
+
+		batch_init(&batch, &f, pn, 3, 100, 100);
+		seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+		pn += 3;
+	}
+	close(cap);
+}
+
+/* The capture sees plaintext where there is some. */
+TEST_F(quic, bypass)
+{
+	int cap = capture_open();
+	struct counters old, now;
+	unsigned int i;
+	struct tx tx;
+
+	if (cap < 0)
+		SKIP(return, "AF_PACKET: %s", strerror(-cap));
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	batch_build(&batch);
+	tx_init(&tx, self->tx, &self->to);
+	tx_batch(&tx, &batch);
+	tx.gso = PLAIN;
+	tx.anc.flags = QUIC_BYPASS_ENCRYPTION;
+	tx.anc.conn_id_length = 255;
+	ASSERT_EQ(3 * PLAIN, tx_send(&tx));
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(PLAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf),
+					 RX_TIMEOUT));
+		ASSERT_EQ(0, memcmp(rxbuf, batch.plain + i * PLAIN, PLAIN));
+	}
+	ASSERT_LT(0, capture_markers(cap));
+	/* Long headers, too; and no number was used up. */
+	batch.plain[0] |= HDR_LONG;
+	tx.gso = 0;
+	ASSERT_EQ(3 * PLAIN, tx_send(&tx));
+	ASSERT_EQ(3 * PLAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf),
+				     RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(rxbuf, batch.plain, 3 * PLAIN));
+	ASSERT_EQ(0, counters_read(&now));
+	ASSERT_EQ(0, memcmp(&old, &now, sizeof(now)));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* What only probes the path seals nothing. */
+TEST_F(quic, probe)
+{
+	struct counters old, now;
+	struct tx tx;
+
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	batch_build(&batch);
+	tx_init(&tx, self->tx, &self->to);
+	tx_batch(&tx, &batch);
+	tx.gso = 100;
+	tx.flags = 0x10 /* MSG_PROBE */;
+	ASSERT_EQ(3 * PLAIN, tx_send(&tx));
+	expect_nothing(_metadata, self->rx);
+	ASSERT_EQ(0, counters_read(&now));
+	ASSERT_EQ(0, memcmp(&old, &now, sizeof(now)));
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+}
+
+/* Greased and reserved bits are the application's. */
+TEST_F(quic, first_byte)
+{
+	static const uint8_t first[] = {
+		0, HDR_FIXED | HDR_SPIN, HDR_SPIN, HDR_RESERVED,
+		HDR_FIXED | HDR_RESERVED | HDR_SPIN,
+	};
+	unsigned int i;
+
+	batch_init(&batch, &self->flow, 1, ARRAY_SIZE(first), 100, 100);
+	for (i = 0; i < ARRAY_SIZE(first); i++)
+		batch.pkt[i].first = first[i];
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+}
+
+TEST_F(quic, error_address)
+{
+	struct sockaddr_storage to = self->to;
+	struct counters old;
+	struct msghdr msg;
+	struct tx tx;
+
+	ASSERT_EQ(0, counters_read(&old));
+	ASSERT_EQ(-EDESTADDRREQ, send_one(self->tx, NULL, &self->flow, 1));
+	expect_failure(_metadata, &old, -EDESTADDRREQ);
+	tx_init(&tx, self->tx, &to);
+	tx_batch(&tx, &batch);
+	tx_msg(&tx, &msg);
+	msg.msg_namelen = 1;
+	ASSERT_EQ(-1, sendmsg(self->tx, &msg, 0));
+	ASSERT_EQ(EINVAL, errno);
+	msg.msg_namelen = addr_len(&to);
+	to.ss_family = AF_UNIX;
+	ASSERT_EQ(-1, sendmsg(self->tx, &msg, 0));
+	ASSERT_NE(0, errno);
+	((struct sockaddr_in *)&to)->sin_port = 0;
+	to.ss_family = variant->family;
+	ASSERT_EQ(-1, sendmsg(self->tx, &msg, 0));
+	ASSERT_EQ(EINVAL, errno);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* Without the ULP no one understands the cmsg: that is an error, too. */
+TEST_F(quic, error_no_ulp)
+{
+	int fd = sock_udp(variant->family);
+	struct counters old, now;
+	struct tx tx;
+
+	ASSERT_EQ(0, counters_read(&old));
+	ASSERT_EQ(-EINVAL, send_one(fd, &self->to, &self->flow, 1));
+	tx_init(&tx, fd, &self->to);
+	tx_batch(&tx, &batch);
+	tx.anc.flags = QUIC_BYPASS_ENCRYPTION;
+	ASSERT_EQ(-EINVAL, tx_send(&tx));
+	/* The ULP and no flow */
+	ASSERT_EQ(0, attach_ulp(fd));
+	ASSERT_EQ(-ENOENT, send_one(fd, &self->to, &self->flow, 1));
+	expect_nothing(_metadata, self->rx);
+	ASSERT_EQ(0, counters_read(&now));
+	ASSERT_EQ(old.v[TX_SW_ERROR] + 1, now.v[TX_SW_ERROR]);
+	ASSERT_EQ(0, flow_add(fd, &self->flow));
+	seal_one(_metadata, fd, &self->to, self->rx, &self->flow, 1);
+	close(fd);
+}
+
+static int lo_set_mtu(int mtu)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_mtu = mtu };
+	int fd = sock_udp(AF_INET), ret;
+
+	ret = ioctl(fd, SIOCSIFMTU, &ifr);
+	close(fd);
+	return ret;
+}
+
+/* No packet is to become fragments: the tag counts. */
+TEST_F(quic, error_mtu)
+{
+	size_t hlen = variant->family == AF_INET ? 28 : 48;
+	size_t max = 1500 - hlen;
+	int tx, rx;
+
+	ASSERT_EQ(0, netns_enter());
+	ASSERT_EQ(0, lo_set_mtu(1500));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+
+	batch_init(&batch, &self->flow, 1, 1, max + 1, max + 1);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	batch.pkt[0].len = max + TAG;
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	batch.pkt[0].len = 9000;
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	batch_init(&batch, &self->flow, 1, 2, max + 1, max + 1);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	batch_init(&batch, &self->flow, 1, 2, max + 1, 100);
+	batch.room = true;
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	expect_nothing(_metadata, rx);
+
+	batch_init(&batch, &self->flow, 1, 1, max, max);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	batch_init(&batch, &self->flow, 2, 4, max, max);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	close(tx);
+	close(rx);
+}
+
+/**
+ * struct bad_info - how an argument of ADD differs from one that works
+ * @name: for messages
+ * @err: what must come of it
+ * @off: where
+ * @size: bytes there
+ * @val: what is there
+ * @len: bytes that the argument is longer
+ */
+struct bad_info {
+	char name[32];
+	int err;
+	size_t off;
+	size_t size;
+	uint32_t val;
+	int len;
+};
+
+/* Offsets as asserted above */
+static const struct bad_info bad_infos[] = {
+	{ "one byte short", -EINVAL, .len = -1 },
+	{ "key only", -EINVAL, .len = -80 },
+	{ "empty", -EINVAL, .len = -240 },
+	{ "tail not zero", -E2BIG, 240, 1, 1, .len = 1 },
+	{ "end of tail not zero", -E2BIG, 271, 1, 0x80, .len = 32 },
+	{ "flags", -EINVAL, 21, 1, 1 },
+	{ "high flag", -EINVAL, 21, 1, 0x80 },
+	{ "reserved", -EINVAL, 22, 2, 0x100 },
+	{ "reserved2", -EINVAL, 28, 4, 0x10000 },
+	{ "CID of 21", -EINVAL, 20, 1, 21 },
+	{ "CID of 255", -EINVAL, 20, 1, 255 },
+	{ "CID left-aligned", -EINVAL, 0, 1, 1 },
+	{ "CID shorter than it is", -EINVAL, 20, 1, 7 },
+	{ "cipher 0", -EOPNOTSUPP, 160, 2, 0 },
+	{ "cipher 50", -EOPNOTSUPP, 160, 2, 50 },
+	{ "cipher 55", -EOPNOTSUPP, 160, 2, 55 },
+	{ "cipher 65535", -EOPNOTSUPP, 160, 2, 65535 },
+	{ "AF_UNIX", -EAFNOSUPPORT, 32, 2, AF_UNIX },
+	{ "AF_PACKET", -EAFNOSUPPORT, 32, 2, AF_PACKET },
+	{ "family 65535", -EAFNOSUPPORT, 32, 2, 65535 },
+	{ "IPv4 without port", -EINVAL, 32, 2, AF_INET },
+};
+
+static ssize_t bad_info_add(const struct bad_info *bad, int fd,
+			    const struct flow *f)
+{
+	uint8_t buf[sizeof(struct quic_connection_info) + 32] = {};
+	uint16_t val16 = bad->val;
+
+	flow_info(f, (void *)buf);
+	if (bad->size == 1)
+		buf[bad->off] = bad->val;
+	else if (bad->size == 2)
+		memcpy(buf + bad->off, &val16, 2);
+	else
+		memcpy(buf + bad->off, &bad->val, bad->size);
+	return setsockopt(fd, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION, buf,
+			  sizeof(struct quic_connection_info) + bad->len) ?
+	       -errno : 0;
+}
+
+/* A refused flow is not there, and those that are there stay. */
+TEST_F(quic, error_add)
+{
+	struct counters old, now;
+	struct flow f;
+	unsigned int i;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, counters_read(&old));
+	for (i = 0; i < ARRAY_SIZE(bad_infos); i++) {
+		EXPECT_EQ(bad_infos[i].err,
+			  bad_info_add(&bad_infos[i], self->tx, &f))
+			TH_LOG("%s", bad_infos[i].name);
+	}
+	ASSERT_EQ(0, counters_read(&now));
+	EXPECT_EQ(0, memcmp(&old, &now, sizeof(now)));
+	EXPECT_EQ(-ENOENT, send_one(self->tx, &self->to, &f, 1));
+	expect_nothing(_metadata, self->rx);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	/* The same without what was wrong; with a tail of zeros */
+	ASSERT_EQ(0, bad_info_add(&(struct bad_info){ .len = 32 }, self->tx,
+				  &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+}
+
+/* None of it attaches the ULP either. */
+TEST_F(quic, error_add_unattached)
+{
+	char name[16] = "";
+	socklen_t len = sizeof(name);
+	struct flow f;
+	unsigned int i;
+	int fd = sock_udp(variant->family);
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	for (i = 0; i < ARRAY_SIZE(bad_infos); i++) {
+		EXPECT_EQ(bad_infos[i].err,
+			  bad_info_add(&bad_infos[i], fd, &f))
+			TH_LOG("%s", bad_infos[i].name);
+	}
+	getsockopt(fd, SOL_UDP, UDP_ULP, name, &len);
+	EXPECT_STREQ("", name);
+	EXPECT_EQ(-EINVAL, send_one(fd, &self->to, &f, 1));
+	close(fd);
+}
+
+TEST_F(quic, error_add_address)
+{
+	struct flow f;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	addr_loopback(&f.dst, AF_INET6, 4433);
+	ASSERT_EQ(variant->family == AF_INET ? -EAFNOSUPPORT : 0,
+		  flow_add(self->tx, &f));
+	f.cid[1] ^= 1;
+	keys_init(&f.keys, TLS_CIPHER_AES_GCM_128);
+	addr_loopback(&f.dst, variant->family, 0);
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &f));
+	addr_loopback(&f.dst, AF_INET, 0);
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &f));
+	addr_mapped(&f.dst);
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &f));
+}
+
+/* Arguments that are not all there */
+TEST_F(quic, error_fault)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct quic_connection_info *ci;
+	struct flow f;
+	uint8_t *p;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, mprotect(p + page, page, PROT_NONE));
+	ci = (void *)(p + page - sizeof(*ci));
+	flow_info(&f, ci);
+
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION,
+				 (char *)ci + 1, sizeof(*ci)));
+	ASSERT_EQ(EFAULT, errno);
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION,
+				 ci, sizeof(*ci) + 1));
+	ASSERT_EQ(EFAULT, errno);
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION,
+				 NULL, sizeof(*ci)));
+	ASSERT_EQ(EFAULT, errno);
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION,
+				 NULL, sizeof(*ci)));
+	ASSERT_EQ(EFAULT, errno);
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION,
+				ci, sizeof(*ci)));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+	/* DEL reads the key, not more. */
+	p += page - sizeof(ci->key);
+	flow_key(&f, (void *)p);
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION,
+				p, sizeof(*ci)));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+}
+
+TEST_F(quic, error_del)
+{
+	int fd = sock_udp(variant->family);
+	struct quic_connection_info_key key;
+	struct flow f = self->flow;
+	int opt = UDP_QUIC_DEL_TX_CONNECTION;
+
+	/* No ULP, no flow */
+	ASSERT_EQ(-ENOENT, flow_del(fd, &f));
+	close(fd);
+	/* Not quite the flow */
+	f.dst = self->to;
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+	f = self->flow;
+	f.cid[7] ^= 1;
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+	f.cid_len = 0;
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+
+	flow_key(&self->flow, &key);
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key,
+				 sizeof(key) - 1));
+	ASSERT_EQ(EINVAL, errno);
+	key.flags = 1;
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
+	ASSERT_EQ(EINVAL, errno);
+	key.flags = 0;
+	key.dst.ss_family = AF_UNIX;
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
+	ASSERT_EQ(EAFNOSUPPORT, errno);
+	key.dst.ss_family = AF_UNSPEC;
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &self->flow));
+}
+
+TEST_F(quic, option_ulp)
+{
+	static const char * const bad[] = {
+		"", "quic", "quic-crypt", "quic-crypto2", "tls", "espintcp",
+	};
+	int fd = sock_udp(variant->family);
+	char name[32] = "";
+	socklen_t len = sizeof(name);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		ASSERT_EQ(-1, setsockopt(fd, SOL_UDP, UDP_ULP, bad[i],
+					 strlen(bad[i]) + 1))
+			TH_LOG("'%s'", bad[i]);
+		ASSERT_EQ(ENOENT, errno);
+	}
+	ASSERT_EQ(-1, setsockopt(fd, SOL_UDP, UDP_ULP, "quic-crypto", 0));
+	ASSERT_EQ(EINVAL, errno);
+	ASSERT_EQ(-1, setsockopt(fd, SOL_UDP, UDP_ULP, NULL, 12));
+	ASSERT_EQ(EFAULT, errno);
+	/* With or without the end of the string; once more */
+	ASSERT_EQ(0, setsockopt(fd, SOL_UDP, UDP_ULP, "quic-crypto", 11));
+	ASSERT_EQ(0, setsockopt(fd, SOL_UDP, UDP_ULP, "quic-crypto", 12));
+	ASSERT_EQ(0, getsockopt(fd, SOL_UDP, UDP_ULP, name, &len));
+	ASSERT_STREQ("quic-crypto", name);
+	/* ADD attaches, too. */
+	memset(name, 0, sizeof(name));
+	len = sizeof(name);
+	ASSERT_EQ(0, getsockopt(self->tx, SOL_UDP, UDP_ULP, name, &len));
+	ASSERT_STREQ("quic-crypto", name);
+	close(fd);
+}
+
+TEST_F(quic, option_unknown)
+{
+	struct quic_connection_info ci;
+	socklen_t len;
+	int opt;
+
+	/* What the interface keeps for the receive side is not there yet. */
+	flow_info(&self->flow, &ci);
+	for (opt = 108; opt <= 113; opt++) {
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
+					 sizeof(ci)));
+		ASSERT_EQ(ENOPROTOOPT, errno);
+	}
+	/* Nobody gets the keys back. */
+	for (opt = 106; opt <= 113; opt++) {
+		len = sizeof(ci);
+		ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, opt, &ci, &len));
+		ASSERT_EQ(ENOPROTOOPT, errno);
+	}
+}
+
+/* How the application's data may lie in memory */
+
+#define EMPTY	0xffff
+
+/* Cuts the plaintext into an iovec; the last cut repeats. */
+static unsigned int cut_iov(struct iovec *iov, unsigned int max,
+			    struct batch *b, const uint16_t *cuts)
+{
+	size_t pos = 0, len, left;
+	unsigned int n = 0;
+
+	while (pos < b->plain_len) {
+		left = b->plain_len - pos;
+		len = *cuts == EMPTY ? 0 : *cuts;
+		if (len > left || n == max - 1)
+			len = left;
+		if (cuts[1])
+			cuts++;
+		iov[n].iov_base = b->plain + pos;
+		iov[n++].iov_len = len;
+		pos += len;
+	}
+	return n;
+}
+
+TEST_F(quic, iov_shapes)
+{
+	static const uint16_t cuts[][8] = {
+		{ 1 },			/* as many as there may be */
+		{ 3 },
+		{ 13, 71 },		/* headers and payloads */
+		{ 84 },
+		{ 1, 8, 4, 71 },
+		{ 5, 60, 101 },
+		{ EMPTY, 85, EMPTY, EMPTY, 170 },
+		{ 83, 2, 4096 },
+		{ 251, 1 },
+	};
+	static struct iovec iov[1024];
+	unsigned int i, room;
+	uint64_t pn = 0;
+	struct tx tx;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(cuts); i++) {
+		room = i & 1;
+		batch_init(&batch, &self->flow, pn, 13, 100, 77);
+		batch.room = room;
+		batch_build(&batch);
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		tx.iov = iov;
+		tx.iovlen = cut_iov(iov, ARRAY_SIZE(iov), &batch, cuts[i / 2]);
+		tx.gso = batch.size;
+		ASSERT_EQ((ssize_t)batch.plain_len, tx_send(&tx));
+		expect_batch(_metadata, self->rx, &batch);
+		pn += 13;
+	}
+}
+
+TEST_F(quic, iov_large)
+{
+	size_t max = variant->family == AF_INET ? 65507 : 65488;
+	unsigned int n;
+
+	/* As many packets as there may be, as much as there may be */
+	batch_init(&batch, &self->flow, 1, MAX_PKTS, 500, 400);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	batch.room = true;
+	batch_init(&batch, &self->flow, 200, MAX_PKTS, 64, 64);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	n = (max + 1451) / 1452;
+	batch_init(&batch, &self->flow, 400, n, 1452, max - (n - 1) * 1452);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	/* A single packet of that size */
+	batch_init(&batch, &self->flow, 600, 1, max, max);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	batch_init(&batch, &self->flow, 601, 1, max, max);
+	batch.room = true;
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	/* Two, of which the second does not fit one page fragment */
+	batch_init(&batch, &self->flow, 602, 2, 40000, max - 40000);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+}
+
+/* Memory that ends in the middle of the packets: nothing is used up. */
+TEST_F(quic, iov_fault)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct counters old;
+	struct iovec iov[3];
+	unsigned int i;
+	struct tx tx;
+	uint8_t *p;
+
+	p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, mprotect(p + page, page, PROT_NONE));
+	batch_init(&batch, &self->flow, 7, 4, 1200, 900);
+	batch_build(&batch);
+	for (i = 0; i < 6; i++) {
+		static const size_t good[] = { 0, 1, 9, 1183, 1184, 4000 };
+
+		ASSERT_EQ(0, counters_read(&old));
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		memcpy(p + page - good[i], batch.plain, good[i]);
+		/* One buffer that ends, then three with a hole */
+		tx.gso = batch.size;
+		tx.one.iov_base = p + page - good[i];
+		ASSERT_EQ(-EFAULT, tx_send(&tx));
+		expect_failure(_metadata, &old, -EFAULT);
+		iov[0].iov_base = batch.plain;
+		iov[0].iov_len = good[i];
+		iov[1].iov_base = p + page;
+		iov[1].iov_len = 100;
+		iov[2].iov_base = batch.plain + good[i] + 100;
+		iov[2].iov_len = batch.plain_len - good[i] - 100;
+		tx.iov = iov;
+		tx.iovlen = 3;
+		ASSERT_EQ(-EFAULT, tx_send(&tx));
+	}
+	expect_nothing(_metadata, self->rx);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	munmap(p, 2 * page);
+}
+
+TEST_F(quic, sendmmsg)
+{
+	enum { N = 4 };
+	static struct batch b[N];
+	struct mmsghdr mmsg[N];
+	struct flow other;
+	struct tx tx[N];
+	int i;
+
+	flow_init(&other, TLS_CIPHER_AES_GCM_256, 3);
+	ASSERT_EQ(0, flow_add(self->tx, &other));
+	for (i = 0; i < N; i++) {
+		batch_init(&b[i], i & 1 ? &other : &self->flow, i, 1 + i,
+			   100 + i, 90);
+		b[i].room = i > 1;
+		batch_build(&b[i]);
+		tx_init(&tx[i], self->tx, i & 2 ? &self->to : &self->to2);
+		tx_batch(&tx[i], &b[i]);
+		tx[i].gso = 100 + i;
+		tx_msg(&tx[i], &mmsg[i].msg_hdr);
+	}
+	/* Flow, layout, size, destination differ from message to message. */
+	ASSERT_EQ(N, sendmmsg(self->tx, mmsg, N, 0));
+	for (i = 0; i < N; i++) {
+		EXPECT_EQ(b[i].plain_len, mmsg[i].msg_len);
+		expect_batch(_metadata, i & 2 ? self->rx : self->rx2, &b[i]);
+	}
+	/* Those before the one that fails go out, it and the rest do not. */
+	for (i = 0; i < N; i++) {
+		b[i].pkt[0].pn = 50 + i;
+		b[i].n = 1;
+		b[i].pkt[0].len = 90;
+		batch_build(&b[i]);
+		tx_batch(&tx[i], &b[i]);
+		tx[i].gso = 0;
+		if (i == 2)
+			tx[i].anc.flags |= 0x40;
+		tx_msg(&tx[i], &mmsg[i].msg_hdr);
+	}
+	ASSERT_EQ(2, sendmmsg(self->tx, mmsg, N, 0));
+	expect_batch(_metadata, self->rx2, &b[0]);
+	expect_batch(_metadata, self->rx2, &b[1]);
+	expect_nothing(_metadata, self->rx);
+	expect_nothing(_metadata, self->rx2);
+}
+
+/* Just enough of io_uring to send one message */
+struct ring {
+	int fd;
+	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail,
+		     *cq_mask;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
+};
+
+static int ring_open(struct ring *r)
+{
+	struct io_uring_params p = {};
+	size_t size, cq_size;
+	char *sq, *cq;
+
+	r->fd = syscall(__NR_io_uring_setup, 4, &p);
+	if (r->fd < 0)
+		return -errno;
+	size = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
+	cq_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+	sq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+		  IORING_OFF_SQ_RING);
+	cq = mmap(NULL, cq_size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+		  IORING_OFF_CQ_RING);
+	r->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe),
+		       PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
+		       IORING_OFF_SQES);
+	if (sq == MAP_FAILED || cq == MAP_FAILED || r->sqes == MAP_FAILED)
+		return -errno;
+	r->sq_tail = (void *)(sq + p.sq_off.tail);
+	r->sq_mask = (void *)(sq + p.sq_off.ring_mask);
+	r->sq_array = (void *)(sq + p.sq_off.array);
+	r->cq_head = (void *)(cq + p.cq_off.head);
+	r->cq_tail = (void *)(cq + p.cq_off.tail);
+	r->cq_mask = (void *)(cq + p.cq_off.ring_mask);
+	r->cqes = (void *)(cq + p.cq_off.cqes);
+	return 0;
+}
+
+static int ring_send(struct ring *r, unsigned int op, unsigned int flags,
+		     struct tx *tx)
+{
+	unsigned int tail = *r->sq_tail, i = tail & *r->sq_mask;
+	struct io_uring_sqe *sqe = &r->sqes[i];
+	struct msghdr msg;
+	unsigned int head;
+	int res;
+
+	tx_msg(tx, &msg);
+	memset(sqe, 0, sizeof(*sqe));
+	sqe->opcode = op;
+	sqe->flags = flags;
+	sqe->fd = tx->fd;
+	sqe->addr = (uintptr_t)&msg;
+	sqe->len = 1;
+	r->sq_array[i] = i;
+	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
+	if (syscall(__NR_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS,
+		    NULL, 0) < 0)
+		return -errno;
+	head = *r->cq_head;
+	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
+		return -ENODATA;
+	res = r->cqes[head & *r->cq_mask].res;
+	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
+	return res;
+}
+
+TEST_F(quic, io_uring)
+{
+	static const unsigned int flags[] = { 0, IOSQE_ASYNC };
+	static const uint16_t cuts[] = { 7, 99, 0 };
+	static struct iovec iov[64];
+	struct ring r = {};
+	unsigned int i;
+	struct tx tx;
+	int err;
+
+	err = ring_open(&r);
+	if (err)
+		SKIP(return, "io_uring: %s", strerror(-err));
+	for (i = 0; i < 4; i++) {
+		batch_init(&batch, &self->flow, 10 * i, 5, 100, 90);
+		batch_build(&batch);
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		tx.gso = 100;
+		if (i & 1) {
+			tx.iov = iov;
+			tx.iovlen = cut_iov(iov, ARRAY_SIZE(iov), &batch, cuts);
+		}
+		ASSERT_EQ((int)batch.plain_len,
+			  ring_send(&r, IORING_OP_SENDMSG, flags[i / 2], &tx));
+		expect_batch(_metadata, self->rx, &batch);
+		ASSERT_EQ(-EALREADY,
+			  ring_send(&r, IORING_OP_SENDMSG, flags[i / 2], &tx));
+	}
+	/* The pages stay the application's: nothing is sealed in them. */
+	tx.anc.next_pkt_num = 100;
+	ASSERT_EQ(-EOPNOTSUPP, ring_send(&r, IORING_OP_SENDMSG_ZC, 0, &tx));
+	expect_nothing(_metadata, self->rx);
+	close(r.fd);
+}
+
+/* With other control messages */
+
+static size_t extra_cmsg(void *buf, int level, int type, const void *data,
+			 size_t len)
+{
+	struct cmsghdr *cmsg = buf;
+
+	memset(buf, 0, CMSG_SPACE(len));
+	cmsg->cmsg_level = level;
+	cmsg->cmsg_type = type;
+	cmsg->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(cmsg), data, len);
+	return CMSG_SPACE(len);
+}
+
+static void send_extra(struct __test_metadata *_metadata, int fd,
+		       const struct sockaddr_storage *to, struct batch *b,
+		       const void *extra, size_t len)
+{
+	struct tx tx;
+
+	batch_build(b);
+	tx_init(&tx, fd, to);
+	tx_batch(&tx, b);
+	tx.gso = b->n > 1 ? b->size : 0;
+	tx.extra = extra;
+	tx.extra_len = len;
+	ASSERT_EQ((ssize_t)b->plain_len, tx_send(&tx));
+}
+
+/* The value of a control message, an int or a byte, of the next datagram */
+static int recv_cmsg(int fd, int level, int type)
+{
+	uint64_t control[32];
+	struct iovec iov = { rxbuf, sizeof(rxbuf) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c;
+
+	if (recvmsg(fd, &msg, MSG_PEEK) < 0)
+		return -errno;
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level == level && c->cmsg_type == type)
+			return *(uint8_t *)CMSG_DATA(c) |
+			       (c->cmsg_len > CMSG_LEN(1) ?
+				*(int *)CMSG_DATA(c) : 0);
+	}
+	return -ENODATA;
+}
+
+TEST_F(quic, cmsg_tos)
+{
+	bool v4 = variant->family == AF_INET;
+	uint64_t extra[16];
+	int tos = 0x2a;
+	size_t len;
+
+	if (v4) {
+		ASSERT_EQ(0, set_int(self->rx, SOL_IP, IP_RECVTOS, 1));
+		len = extra_cmsg(extra, SOL_IP, IP_TOS, &tos, sizeof(tos));
+	} else {
+		ASSERT_EQ(0, set_int(self->rx, SOL_IPV6, IPV6_RECVTCLASS, 1));
+		len = extra_cmsg(extra, SOL_IPV6, IPV6_TCLASS, &tos,
+				 sizeof(tos));
+	}
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	send_extra(_metadata, self->tx, &self->to, &batch, extra, len);
+	ASSERT_EQ(tos, recv_cmsg(self->rx, v4 ? SOL_IP : SOL_IPV6,
+				 v4 ? IP_TOS : IPV6_TCLASS));
+	expect_batch(_metadata, self->rx, &batch);
+}
+
+TEST_F(quic, cmsg_pktinfo)
+{
+	struct in6_pktinfo info6 = { .ipi6_addr = in6addr_loopback };
+	struct in_pktinfo info = {
+		.ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK + 6),
+	};
+	struct sockaddr_storage from;
+	socklen_t from_len = sizeof(from);
+	uint64_t extra[16];
+	size_t len;
+
+	if (variant->family == AF_INET)
+		len = extra_cmsg(extra, SOL_IP, IP_PKTINFO, &info,
+				 sizeof(info));
+	else
+		len = extra_cmsg(extra, SOL_IPV6, IPV6_PKTINFO, &info6,
+				 sizeof(info6));
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	send_extra(_metadata, self->tx, &self->to, &batch, extra, len);
+	ASSERT_LT(0, recvfrom(self->rx, rxbuf, sizeof(rxbuf), MSG_PEEK,
+			      (void *)&from, &from_len));
+	if (variant->family == AF_INET)
+		ASSERT_EQ(info.ipi_spec_dst.s_addr,
+			  ((struct sockaddr_in *)&from)->sin_addr.s_addr);
+	expect_batch(_metadata, self->rx, &batch);
+}
+
+TEST_F(quic, cmsg_txtime)
+{
+	struct sock_txtime cfg = { .clockid = CLOCK_MONOTONIC };
+	struct timespec now;
+	uint64_t extra[16], when;
+	size_t len;
+	int tos = 8;
+
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_SOCKET, SO_TXTIME, &cfg,
+				sizeof(cfg)));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	when = now.tv_sec * 1000000000ULL + now.tv_nsec;
+	len = extra_cmsg(extra, SOL_SOCKET, SCM_TXTIME, &when, sizeof(when));
+	if (variant->family == AF_INET)
+		len += extra_cmsg((char *)extra + len, SOL_IP, IP_TOS, &tos,
+				  sizeof(tos));
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	send_extra(_metadata, self->tx, &self->to, &batch, extra, len);
+	expect_batch(_metadata, self->rx, &batch);
+	batch_init(&batch, &self->flow, 4, 1, 100, 100);
+	send_extra(_metadata, self->tx, &self->to, &batch, extra, len);
+	expect_batch(_metadata, self->rx, &batch);
+}
+
+/* What is not for us fails as ever, and uses up nothing. */
+TEST_F(quic, cmsg_bad)
+{
+	uint64_t extra[16];
+	struct tx tx;
+	int val = 0;
+
+	batch_init(&batch, &self->flow, 1, 1, 100, 100);
+	batch_build(&batch);
+	tx_init(&tx, self->tx, &self->to);
+	tx_batch(&tx, &batch);
+	tx.extra = extra;
+	tx.extra_len = extra_cmsg(extra, SOL_UDP, 200, &val, sizeof(val));
+	ASSERT_EQ(-EINVAL, tx_send(&tx));
+	tx.extra_len = extra_cmsg(extra, SOL_UDP, UDP_SEGMENT, &val,
+				  sizeof(val));
+	ASSERT_EQ(-EINVAL, tx_send(&tx));
+	if (variant->family == AF_INET) {
+		tx.extra_len = extra_cmsg(extra, SOL_IP, 200, &val,
+					  sizeof(val));
+		ASSERT_EQ(-EINVAL, tx_send(&tx));
+	}
+	expect_nothing(_metadata, self->rx);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* Without our cmsg */
+
+TEST_F(quic, plain_send)
+{
+	struct tx tx;
+
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	batch_build(&batch);
+	tx_init(&tx, self->tx, &self->to);
+	tx_batch(&tx, &batch);
+	tx.n_anc = 0;
+	tx.gso = PLAIN;
+	ASSERT_EQ(3 * PLAIN, tx_send(&tx));
+	ASSERT_EQ(PLAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(rxbuf, batch.plain, PLAIN));
+	ASSERT_EQ(PLAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(PLAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(20, sendto(self->tx, batch.plain, 20, 0, (void *)&self->to,
+			     addr_len(&self->to)));
+	ASSERT_EQ(20, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+}
+
+/* A packet is not appended to what is pending, and leaves it alone. */
+TEST_F(quic, plain_pending)
+{
+	socklen_t len = addr_len(&self->to);
+
+	ASSERT_EQ(3, sendto(self->tx, "abc", 3, MSG_MORE, (void *)&self->to,
+			    len));
+	ASSERT_EQ(-EINVAL, send_one(self->tx, &self->to, &self->flow, 1));
+	ASSERT_EQ(-EAGAIN, rx_recv(self->rx, rxbuf, sizeof(rxbuf), 0));
+	ASSERT_EQ(3, send(self->tx, "def", 3, 0));
+	ASSERT_EQ(6, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(rxbuf, "abcdef", 6));
+	ASSERT_EQ(0, set_int(self->tx, SOL_UDP, 1 /* UDP_CORK */, 1));
+	ASSERT_EQ(3, sendto(self->tx, "abc", 3, 0, (void *)&self->to, len));
+	ASSERT_EQ(-EINVAL, send_one(self->tx, &self->to, &self->flow, 1));
+	ASSERT_EQ(0, set_int(self->tx, SOL_UDP, 1 /* UDP_CORK */, 0));
+	ASSERT_EQ(3, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	expect_nothing(_metadata, self->rx);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* Counters, limits */
+
+static unsigned long counter(enum counter i)
+{
+	struct counters c;
+
+	return counters_read(&c) ? ~0UL : c.v[i];
+}
+
+TEST_F(quic, counters)
+{
+	struct counters c, zero = {};
+	struct flow f, next;
+	int tx, rx;
+
+	ASSERT_EQ(0, netns_enter());
+	ASSERT_EQ(0, counters_read(&c));
+	ASSERT_EQ(0, memcmp(&c, &zero, sizeof(c)));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, attach_ulp(tx));
+	ASSERT_EQ(0, counter(CURR_TX_SW));
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, flow_add(tx, &f));
+	flow_next(&next, &f);
+	ASSERT_EQ(0, flow_add(tx, &next));
+	ASSERT_EQ(-EEXIST, flow_add(tx, &next));
+	/* A key update makes no new flow. */
+	ASSERT_EQ(1, counter(CURR_TX_SW));
+	ASSERT_EQ(1, counter(TX_SW));
+
+	batch_init(&batch, &f, 1, 3, 100, 90);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	seal_one(_metadata, tx, &self->to, rx, &next, 4);
+	ASSERT_EQ(4, counter(TX_SW_PACKETS));
+	ASSERT_EQ(390, counter(TX_SW_BYTES));
+	ASSERT_EQ(0, counter(TX_SW_ERROR));
+
+	ASSERT_EQ(-EALREADY, send_one(tx, &self->to, &f, 1));
+	ASSERT_EQ(0, flow_del(tx, &f));
+	ASSERT_EQ(-ENOENT, flow_del(tx, &f));
+	ASSERT_EQ(-ENOENT, send_one(tx, &self->to, &f, 9));
+	ASSERT_EQ(0, counters_read(&c));
+	EXPECT_EQ(0, c.v[CURR_TX_SW]);
+	EXPECT_EQ(1, c.v[TX_SW]);
+	EXPECT_EQ(2, c.v[TX_SW_ERROR]);
+	EXPECT_EQ(1, c.v[TX_NO_FLOW]);
+	EXPECT_EQ(1, c.v[TX_PKT_NUM_REUSE]);
+	EXPECT_EQ(4, c.v[TX_SW_PACKETS]);
+
+	ASSERT_EQ(0, flow_add(tx, &f));
+	ASSERT_EQ(0, flow_add(tx, &next));
+	ASSERT_EQ(1, counter(CURR_TX_SW));
+	close(tx);
+	ASSERT_EQ(0, counter(CURR_TX_SW));
+	ASSERT_EQ(2, counter(TX_SW));
+	close(rx);
+}
+
+TEST_F(quic, limit_flows)
+{
+	struct flow f[3], next;
+	int i, tx;
+
+	ASSERT_EQ(0, netns_enter());
+	i = sysctl_write("max_flows", 2);
+	if (i)
+		SKIP(return, "net.quic_crypto.max_flows: %s", strerror(-i));
+	tx = sock_udp(variant->family);
+	for (i = 0; i < 3; i++) {
+		flow_init(&f[i], TLS_CIPHER_AES_GCM_128, 8);
+		ASSERT_EQ(i < 2 ? 0 : -ENOSPC, flow_add(tx, &f[i]));
+	}
+	/* Key updates are free. */
+	flow_next(&next, &f[1]);
+	ASSERT_EQ(0, flow_add(tx, &next));
+	ASSERT_EQ(2, counter(CURR_TX_SW));
+	ASSERT_EQ(0, flow_del(tx, &f[0]));
+	ASSERT_EQ(0, flow_add(tx, &f[2]));
+	ASSERT_EQ(-ENOSPC, flow_add(tx, &f[0]));
+	/* The socket's flows go with it. Other namespaces have their own. */
+	close(tx);
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &f[0]));
+	ASSERT_EQ(0, flow_add(self->tx, &f[2]));
+	close(tx);
+}
+
+TEST_F(quic, limit_seal)
+{
+	struct counters old;
+	struct flow f, next;
+	int tx, rx, err;
+
+	ASSERT_EQ(0, netns_enter());
+	err = sysctl_write("seal_limit", 5);
+	if (err)
+		SKIP(return, "net.quic_crypto.seal_limit: %s", strerror(-err));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, flow_add(tx, &f));
+	batch_init(&batch, &f, 1, 3, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &f, 4, 3, 100, 100);
+	ASSERT_EQ(-EKEYEXPIRED, send_batch(tx, &self->to, &batch));
+	expect_failure(_metadata, &old, -EKEYEXPIRED);
+	/* None of the three was sealed: two are still to be had. */
+	batch_init(&batch, &f, 4, 2, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	ASSERT_EQ(-EKEYEXPIRED, send_one(tx, &self->to, &f, 6));
+	/* A key update helps; a higher limit does not help an old key. */
+	ASSERT_EQ(0, sysctl_write("seal_limit", 0));
+	ASSERT_EQ(-EKEYEXPIRED, send_one(tx, &self->to, &f, 6));
+	flow_next(&next, &f);
+	ASSERT_EQ(0, flow_add(tx, &next));
+	batch_init(&batch, &next, 7, 9, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	expect_nothing(_metadata, rx);
+	close(tx);
+	close(rx);
+}
+
+int main(int argc, char **argv)
+{
+	if (netns_enter())
+		missing = "no network namespace of our own";
+	else
+		missing = quic_missing();
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random arguments for QUIC packet protection. Whatever they are, errors are
+ * the documented ones, and with the control message there is no plaintext on
+ * the wire.
+ *
+ * QUIC_FUZZ_SEED=n repeats a run, QUIC_FUZZ_COUNT=n makes it longer.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "../kselftest_harness.h"
+#include "quic_util.h"
+
+#define DEFAULT_COUNT	3000
+#define DEFAULT_SECONDS	10	/* even if there are calls left to make */
+#define FLOWS		6
+#define MSG_PROBE_ONLY	0x10	/* MSG_PROBE: is no error and sends nothing */
+
+static const char *missing;
+static uint64_t state;
+static uint8_t rxbuf[64 * 1024];
+static struct batch batch;
+
+/* xorshift64* */
+static uint64_t rnd(void)
+{
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return state * 0x2545f4914f6cdd1dULL;
+}
+
+static unsigned int below(unsigned int n)
+{
+	return (rnd() >> 33) % n;
+}
+
+static bool one_in(unsigned int n)
+{
+	return !below(n);
+}
+
+/* What is at the borders of 8, 16, 32 bits, and small numbers */
+static uint32_t odd_number(void)
+{
+	static const uint32_t nums[] = {
+		0, 1, 2, 15, 16, 17, 20, 21, 127, 128, 255, 256, 1200, 32767,
+		32768, 65507, 65535, 65536, 0x7fffffff, 0x80000000, 0xffffffff,
+	};
+
+	return one_in(4) ? rnd() : nums[below(ARRAY_SIZE(nums))];
+}
+
+FIXTURE(fuzz)
+{
+	int tx, rx, cap;
+	struct sockaddr_storage to;
+	struct flow flow[FLOWS];	/* installed */
+	struct flow old[FLOWS];		/* the generation before */
+	unsigned long count;
+	time_t end;
+};
+
+FIXTURE_VARIANT(fuzz)
+{
+	int family;
+};
+
+FIXTURE_VARIANT_ADD(fuzz, ipv4)
+{
+	.family = AF_INET,
+};
+
+FIXTURE_VARIANT_ADD(fuzz, ipv6)
+{
+	.family = AF_INET6,
+};
+
+static unsigned long env_number(const char *name, unsigned long val)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoul(text, NULL, 0) : val;
+}
+
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void fuzz_new_flow(struct _test_data_fuzz *self, unsigned int i)
+{
+	static const uint16_t ciphers[] = {
+		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
+		TLS_CIPHER_AES_CCM_128, TLS_CIPHER_CHACHA20_POLY1305,
+	};
+	struct flow *f = &self->flow[i];
+
+	flow_init(f, ciphers[below(4)], i * 4);
+	f->id = i;
+	f->gen = rnd();
+	if (i & 1)
+		f->dst = self->to;
+	self->old[i] = *f;
+}
+
+FIXTURE_SETUP(fuzz)
+{
+	unsigned long seed = env_number("QUIC_FUZZ_SEED", time(NULL));
+	unsigned int i;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	TH_LOG("QUIC_FUZZ_SEED=%lu", seed);
+	state = seed * 2 + 1;
+	self->count = env_number("QUIC_FUZZ_COUNT", DEFAULT_COUNT);
+	self->end = seconds() + (getenv("QUIC_FUZZ_COUNT") ? 100000 :
+							     DEFAULT_SECONDS);
+	self->rx = sock_bound(variant->family, &self->to);
+	ASSERT_LE(0, self->rx);
+	self->tx = sock_udp(variant->family);
+	ASSERT_LE(0, self->tx);
+	self->cap = capture_open();
+	for (i = 0; i < FLOWS; i++) {
+		fuzz_new_flow(self, i);
+		ASSERT_EQ(0, flow_add(self->tx, &self->flow[i]));
+	}
+}
+
+FIXTURE_TEARDOWN(fuzz)
+{
+	close(self->tx);
+	close(self->rx);
+	close(self->cap);
+}
+
+static bool listed(const int *list, unsigned int n, int err)
+{
+	while (n--) {
+		if (list[n] == err)
+			return true;
+	}
+	return false;
+}
+
+/* setsockopt() */
+
+static void fuzz_info(struct quic_connection_info *ci, const struct flow *f)
+{
+	uint8_t *bytes = (uint8_t *)ci;
+	uint32_t val;
+
+	flow_info(f, ci);
+	switch (below(10)) {
+	case 0:
+		ci->key.conn_id_length = odd_number();
+		break;
+	case 1:
+		ci->cipher_type = below(8) + 48;
+		break;
+	case 2:
+		ci->conn_payload_key_gen += below(4);
+		break;
+	case 3:
+		ci->key.dst.ss_family = odd_number();
+		break;
+	case 4:
+		val = odd_number();
+		memcpy(bytes + below(sizeof(*ci) - 4), &val, 4);
+		break;
+	case 5:
+		bytes[below(sizeof(*ci))] ^= 1 << below(8);
+		break;
+	case 6:
+		ci->key.flow_id = below(FLOWS + 1);
+		break;
+	case 7:
+		val = below(sizeof(*ci));
+		while (val < sizeof(*ci))
+			bytes[val++] = rnd();
+		break;
+	default:
+		break;
+	}
+}
+
+static socklen_t fuzz_optlen(void)
+{
+	switch (below(6)) {
+	case 0:
+		return odd_number();
+	case 1:
+		return sizeof(struct quic_connection_info_key);
+	case 2:
+		return below(4096 + 64);
+	default:
+		return sizeof(struct quic_connection_info);
+	}
+}
+
+TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
+{
+	static const int errors[] = {
+		EINVAL, EFAULT, E2BIG, EOPNOTSUPP, EAFNOSUPPORT, EEXIST,
+		ENOENT, ENOPROTOOPT, EBUSY,
+	};
+	static uint8_t buf[8192];
+	unsigned long i;
+	struct flow f;
+	int opt, err;
+
+	for (i = 0; i < self->count && seconds() < self->end; i++) {
+		f = self->flow[below(FLOWS)];
+		if (one_in(3))
+			flow_init(&f, 51 + below(4), below(21));
+		if (one_in(4))
+			memset(buf, one_in(2) ? 0 : rnd(), sizeof(buf));
+		fuzz_info((void *)buf, &f);
+		opt = one_in(20) ? 105 + below(10) :
+				   UDP_QUIC_ADD_TX_CONNECTION + one_in(2);
+		err = setsockopt(self->tx, SOL_UDP, opt,
+				 one_in(30) ? NULL : buf, fuzz_optlen());
+		if (err)
+			EXPECT_TRUE(listed(errors, ARRAY_SIZE(errors), errno))
+				TH_LOG("call %lu: %s", i, strerror(errno));
+	}
+	TH_LOG("%lu calls", i);
+}
+
+/* sendmsg() */
+
+static void fuzz_packets(struct _test_data_fuzz *self, const struct flow *f)
+{
+	static uint64_t pn;
+	unsigned int i, n = one_in(3) ? 1 : 1 + below(8);
+	size_t size = 60 + below(200);
+
+	if (one_in(100))
+		pn = rnd() & MAX_PKT_NUM;
+	batch_init(&batch, f, pn, n, size, 60 + below(size - 59));
+	pn = (pn + n) & MAX_PKT_NUM;
+	batch.room = one_in(2);
+	for (i = 0; i < n; i++) {
+		batch.pkt[i].pn_len = 1 + below(4);
+		batch.pkt[i].first = rnd() & (HDR_FIXED | HDR_SPIN |
+					      HDR_RESERVED);
+	}
+	batch_build(&batch);
+}
+
+/* Up to three things are not as they should be. */
+static void fuzz_damage(struct tx *tx, struct sockaddr_storage *to)
+{
+	switch (below(16)) {
+	case 0:
+		batch.plain[below(batch.plain_len)] ^= 1 << below(8);
+		break;
+	case 1:
+		batch.plain[below(40)] = rnd();
+		break;
+	case 2:
+		tx->one.iov_len = below(batch.plain_len + 1);
+		break;
+	case 3:
+		tx->one.iov_len = odd_number() % sizeof(batch.plain);
+		break;
+	case 4:
+		tx->gso = odd_number();
+		break;
+	case 5:
+		tx->anc.flags ^= 1 << below(8);
+		break;
+	case 6:
+		tx->anc.conn_id_length = odd_number();
+		break;
+	case 7:
+		tx->anc.next_pkt_num ^= 1ULL << below(64);
+		break;
+	case 8:
+		tx->anc_len = below(40);
+		break;
+	case 9:
+		tx->n_anc = 1 + below(3);
+		break;
+	case 10:
+		tx->anc.flags |= QUIC_TX_FLOW_ID;
+		tx->anc.flow_id = below(FLOWS + 1);
+		break;
+	case 11:
+		tx->flags = 1 << below(28);
+		break;
+	case 12:
+		tx->to = NULL;
+		break;
+	case 13:
+		to->ss_family = odd_number();
+		break;
+	case 14:
+		tx->one.iov_base = (void *)(uintptr_t)(one_in(2) ? 0 : 4096);
+		break;
+	default:
+		tx->gso = batch.size + below(40) - 20;
+		break;
+	}
+}
+
+static void fuzz_socket(struct _test_data_fuzz *self)
+{
+	struct sockaddr unspec = { .sa_family = AF_UNSPEC };
+
+	switch (below(6)) {
+	case 0:
+		set_int(self->tx, SOL_UDP, UDP_SEGMENT, one_in(2) ? 0 :
+							odd_number());
+		break;
+	case 1:
+		set_int(self->tx, SOL_SOCKET, SO_NO_CHECK, one_in(4));
+		break;
+	case 2:
+		set_int(self->tx, SOL_UDP, 1 /* UDP_CORK */, one_in(4));
+		break;
+	case 3:
+		set_int(self->tx, SOL_SOCKET, SO_ZEROCOPY, one_in(2));
+		break;
+	case 4:
+		connect(self->tx, (void *)&self->to, addr_len(&self->to));
+		break;
+	default:
+		connect(self->tx, &unspec, sizeof(unspec));
+		break;
+	}
+}
+
+/* A key update, or a new flow */
+static int fuzz_flow(struct _test_data_fuzz *self)
+{
+	unsigned int i = below(FLOWS);
+	struct flow *f = &self->flow[i];
+
+	if (one_in(2)) {
+		self->old[i] = *f;
+		flow_next(f, &self->old[i]);
+	} else {
+		if (flow_del(self->tx, f))
+			return -1;
+		fuzz_new_flow(self, i);
+	}
+	return flow_add(self->tx, f);
+}
+
+static bool opens(const struct flow *f, ssize_t len, uint64_t *expected)
+{
+	static uint8_t buf[sizeof(rxbuf)];
+	uint64_t pn;
+
+	memcpy(buf, rxbuf, len);
+	if (pkt_open(f, *expected, buf, len, &pn) < 0)
+		return false;
+	*expected = pn + 1;
+	return true;
+}
+
+/* Everything that has arrived opens with a live key; returns how much did. */
+static int fuzz_receive(struct _test_data_fuzz *self, uint64_t expected,
+			size_t *bytes)
+{
+	unsigned int i;
+	ssize_t len;
+	int n = 0;
+
+	*bytes = 0;
+	while ((len = rx_recv(self->rx, rxbuf, sizeof(rxbuf), 0)) >= 0) {
+		for (i = 0; i < FLOWS; i++) {
+			if (opens(&self->flow[i], len, &expected) ||
+			    opens(&self->old[i], len, &expected))
+				break;
+		}
+		if (i == FLOWS)
+			return -1;
+		*bytes += len;
+		n++;
+	}
+	return n;
+}
+
+static unsigned int fuzz_markers(int fd)
+{
+	unsigned int n = 0;
+	ssize_t len;
+
+	while ((len = rx_recv(fd, rxbuf, sizeof(rxbuf), 0)) >= 0)
+		n += has_marker(rxbuf, len < (ssize_t)sizeof(rxbuf) ?
+					len : (ssize_t)sizeof(rxbuf));
+	return n;
+}
+
+static void fuzz_drain(int fd)
+{
+	while (rx_recv(fd, rxbuf, sizeof(rxbuf), 0) >= 0)
+		;
+}
+
+/* What @tx has sent: nothing on error, else all of it and sealed */
+static void fuzz_check(struct __test_metadata *_metadata,
+		       struct _test_data_fuzz *self, const struct tx *tx,
+		       ssize_t ret)
+{
+	static const int errors[] = {
+		EINVAL, ENOENT, ENOKEY, EKEYEXPIRED, EALREADY, EMSGSIZE,
+		EFAULT, EAGAIN, EOPNOTSUPP, EDESTADDRREQ, EAFNOSUPPORT,
+		ECONNREFUSED, ENETUNREACH,
+	};
+	size_t bytes;
+	int n;
+
+	if (tx->anc.flags == QUIC_BYPASS_ENCRYPTION) {
+		/* Such may be corked. */
+		set_int(self->tx, SOL_UDP, 1 /* UDP_CORK */, 0);
+		fuzz_drain(self->rx);
+		fuzz_drain(self->cap);
+		return;
+	}
+	if (self->cap >= 0)
+		ASSERT_EQ(0, fuzz_markers(self->cap));
+	n = fuzz_receive(self, tx->anc.next_pkt_num, &bytes);
+	if (ret < 0) {
+		ASSERT_EQ(0, n);
+		ASSERT_TRUE(listed(errors, ARRAY_SIZE(errors), -ret))
+			TH_LOG("%s", strerror(-ret));
+		return;
+	}
+	ASSERT_EQ((ssize_t)tx->one.iov_len, ret);
+	if (tx->flags & MSG_PROBE_ONLY)
+		return;
+	if (tx->to && tx->to->ss_family != self->to.ss_family)
+		return;	/* IPv4 from an IPv6 socket, to nobody */
+	ASSERT_LT(0, n)
+		TH_LOG("flags %x, %zu bytes, GSO %u, to %d", tx->flags,
+		       tx->one.iov_len, tx->gso,
+		       tx->to ? tx->to->ss_family : -1);
+	ASSERT_EQ(tx->one.iov_len +
+		  (tx->anc.flags & QUIC_TX_TAG_ROOM ? 0 : n * TAG), bytes);
+}
+
+TEST_F_TIMEOUT(fuzz, sendmsg, 100000)
+{
+	unsigned long i, sent = 0;
+	struct sockaddr_storage to;
+	unsigned int damage;
+	struct tx tx;
+	ssize_t ret;
+
+	for (i = 0; i < self->count && seconds() < self->end; i++) {
+		if (one_in(8))
+			ASSERT_EQ(0, fuzz_flow(self));
+		if (one_in(8))
+			fuzz_socket(self);
+		to = self->to;
+		fuzz_packets(self, &self->flow[below(FLOWS)]);
+		tx_init(&tx, self->tx, &to);
+		tx_batch(&tx, &batch);
+		tx.gso = batch.n > 1 || one_in(2) ? batch.size : 0;
+		for (damage = below(4); damage; damage--)
+			fuzz_damage(&tx, &to);
+		ret = tx_send(&tx);
+		sent += ret >= 0;
+		fuzz_check(_metadata, self, &tx, ret);
+	}
+	TH_LOG("%lu calls, %lu sent something", i, sent);
+	ASSERT_LT(i / 20, sent);
+}
+
+int main(int argc, char **argv)
+{
+	if (netns_enter())
+		missing = "no network namespace of our own";
+	else
+		missing = quic_missing();
+	return test_harness_run(argc, argv);
+}
