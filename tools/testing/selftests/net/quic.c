@@ -872,6 +872,45 @@ TEST(flow_mapped)
 	close(rx);
 }
 
+/* A link-local destination goes with an interface. */
+TEST(flow_scope)
+{
+	struct sockaddr_storage to;
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)&to;
+	struct flow f;
+	int rx, tx;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_EQ(0, netns_enter());
+	if (system("ip addr add fe80::1/64 dev lo nodad"))
+		SKIP(return, "no ip tool");
+	rx = sock_udp(AF_INET6);
+	addr_loopback(&to, AF_INET6, 4433);
+	sin6->sin6_addr = in6addr_any;
+	ASSERT_EQ(0, bind(rx, (void *)&to, addr_len(&to)));
+	ASSERT_EQ(1, inet_pton(AF_INET6, "fe80::1", &sin6->sin6_addr));
+	tx = sock_udp(AF_INET6);
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	sin6->sin6_scope_id = 77;
+	f.dst = to;
+	ASSERT_EQ(0, flow_add(tx, &f));
+	sin6->sin6_scope_id = if_nametoindex("lo");
+	ASSERT_EQ(-ENOENT, send_one(tx, &to, &f, 1));
+	ASSERT_EQ(0, flow_del(tx, &f));
+	f.dst = to;
+	ASSERT_EQ(0, flow_add(tx, &f));
+	seal_one(_metadata, tx, &to, rx, &f, 1);
+	ASSERT_EQ(0, connect(tx, (void *)&to, addr_len(&to)));
+	seal_one(_metadata, tx, NULL, rx, &f, 2);
+	/* Flow label and the like do not tell flows apart. */
+	sin6->sin6_flowinfo = htonl(5);
+	f.dst = to;
+	ASSERT_EQ(-EEXIST, flow_add(tx, &f));
+	close(tx);
+	close(rx);
+}
+
 /* Key generations */
 
 TEST_F(quic, key_update)
@@ -1878,6 +1917,14 @@ TEST_F(quic, option_ulp)
 	ASSERT_EQ(0, setsockopt(fd, SOL_UDP, UDP_ULP, "quic-crypto", 12));
 	ASSERT_EQ(0, getsockopt(fd, SOL_UDP, UDP_ULP, name, &len));
 	ASSERT_STREQ("quic-crypto", name);
+	/* A buffer may be short. */
+	memset(name, 0, sizeof(name));
+	len = 4;
+	ASSERT_EQ(0, getsockopt(fd, SOL_UDP, UDP_ULP, name, &len));
+	ASSERT_STREQ("quic", name);
+	len = -1;
+	ASSERT_EQ(-1, getsockopt(fd, SOL_UDP, UDP_ULP, name, &len));
+	ASSERT_EQ(EINVAL, errno);
 	/* ADD attaches, too. */
 	memset(name, 0, sizeof(name));
 	len = sizeof(name);
@@ -2378,6 +2425,22 @@ TEST_F(quic, plain_pending)
 	ASSERT_EQ(3, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
 	expect_nothing(_metadata, self->rx);
 	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* Nor without the ULP, whatever UDP makes of other control messages there. */
+TEST_F(quic, plain_pending_no_ulp)
+{
+	int sk = sock_udp(variant->family);
+
+	ASSERT_LE(0, sk);
+	ASSERT_EQ(3, sendto(sk, "abc", 3, MSG_MORE, (void *)&self->to,
+			    addr_len(&self->to)));
+	ASSERT_EQ(-EINVAL, send_one(sk, &self->to, &self->flow, 1));
+	ASSERT_EQ(3, send(sk, "def", 3, 0));
+	ASSERT_EQ(6, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(rxbuf, "abcdef", 6));
+	expect_nothing(_metadata, self->rx);
+	close(sk);
 }
 
 /* Counters, limits */

@@ -369,6 +369,115 @@ TEST_F_TIMEOUT(life, threads_and_close, 120)
 	ASSERT_EQ(PLAIN, send_num(self->tx, &self->to, &self->flow, 0));
 }
 
+/**
+ * struct flipper - a thread that changes what a call is about
+ * @thread: itself
+ * @b: plaintext that is sent
+ * @cid: byte of the connection ID that it changes
+ * @fd: socket
+ * @done: it is to end
+ */
+struct flipper {
+	pthread_t thread;
+	struct batch *b;
+	uint8_t cid;
+	int fd;
+	atomic_bool done;
+};
+
+static void put_byte(uint8_t *p, uint8_t val)
+{
+	__atomic_store_n(p, val, __ATOMIC_RELAXED);
+}
+
+static void *flip_headers(void *arg)
+{
+	struct flipper *fl = arg;
+	uint8_t *p = fl->b->plain;
+	unsigned int i;
+
+	for (i = 0; !atomic_load(&fl->done); i++) {
+		put_byte(p, HDR_FIXED | 3 | HDR_LONG);
+		put_byte(p + PLAIN, HDR_FIXED | 3 | HDR_PHASE);
+		put_byte(p + 2 * PLAIN + 1, ~fl->cid);
+		if (i % 64 == 0)
+			sched_yield();
+		put_byte(p, HDR_FIXED | 3);
+		put_byte(p + PLAIN, HDR_FIXED | 3);
+		put_byte(p + 2 * PLAIN + 1, fl->cid);
+		if (i % 64 == 32)
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void *flip_gso(void *arg)
+{
+	struct flipper *fl = arg;
+	unsigned int i;
+
+	for (i = 0; !atomic_load(&fl->done); i++) {
+		set_int(fl->fd, SOL_UDP, UDP_SEGMENT, i & 1 ? 100 : 0);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* Calls fail or send sealed packets, whatever becomes of them meanwhile. */
+static void send_flipped(struct __test_metadata *_metadata,
+			 struct flipper *fl, uint16_t gso,
+			 const struct sockaddr_storage *to, int rx,
+			 const struct flow *f)
+{
+	static unsigned int seen[MAX_NUM];
+	unsigned int i, sent = 0;
+	struct tx tx;
+	ssize_t ret;
+
+	for (i = 0; i < 400; i++) {
+		batch_init(fl->b, f, 3 * i, 3, 100, 100);
+		batch_build(fl->b);
+		tx_init(&tx, fl->fd, to);
+		tx_batch(&tx, fl->b);
+		tx.gso = gso;
+		ret = tx_send(&tx);
+		sent += ret > 0;
+		if (ret < 0)
+			ASSERT_EQ(-EINVAL, ret);
+		while (!(ret = collect_one(rx, f, 1, seen, 0)))
+			;
+		ASSERT_EQ(-EAGAIN, ret);
+		sched_yield();
+	}
+	ASSERT_LT(0, sent);
+}
+
+TEST_F_TIMEOUT(life, threads_and_headers, 120)
+{
+	static struct batch b;
+	struct flipper fl = {
+		.b = &b,
+		.cid = self->flow.cid[0],
+		.fd = self->tx,
+	};
+
+	ASSERT_EQ(0, pthread_create(&fl.thread, NULL, flip_headers, &fl));
+	send_flipped(_metadata, &fl, 100, &self->to, self->rx, &self->flow);
+	atomic_store(&fl.done, true);
+	pthread_join(fl.thread, NULL);
+}
+
+TEST_F_TIMEOUT(life, threads_and_gso_size, 120)
+{
+	static struct batch b;
+	struct flipper fl = { .b = &b, .fd = self->tx };
+
+	ASSERT_EQ(0, pthread_create(&fl.thread, NULL, flip_gso, &fl));
+	send_flipped(_metadata, &fl, 0, &self->to, self->rx, &self->flow);
+	atomic_store(&fl.done, true);
+	pthread_join(fl.thread, NULL);
+}
+
 /* Sockets and processes that end */
 
 TEST_F(life, fork_exit)
