@@ -117,7 +117,8 @@ static struct udp_ulp *udp_ulp_init(struct sock *sk,
 		return ulp;
 	ulp->ops = ops;
 	__module_get(ops->owner);
-	static_branch_inc(&udp_ulp_needed_key);
+	/* Never disabled: anyone could make the kernel patch itself all day */
+	static_branch_enable(&udp_ulp_needed_key);
 	rcu_assign_pointer(up->ulp, ulp);
 	return ulp;
 }
@@ -166,7 +167,6 @@ void udp_ulp_release(struct sock *sk)
 	ops = ulp->ops;
 	RCU_INIT_POINTER(up->ulp, NULL);
 	ops->release(ulp);
-	static_branch_dec(&udp_ulp_needed_key);
 	module_put(ops->owner);
 }
 EXPORT_SYMBOL_GPL(udp_ulp_release);

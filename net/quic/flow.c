@@ -328,9 +328,10 @@ struct quic_key *quic_flow_key_get(struct quic_flow *flow, unsigned int phase)
 	struct quic_key *key;
 
 	rcu_read_lock();
-	key = rcu_dereference(flow->slot[phase]);
-	if (key && !refcount_inc_not_zero(&key->ref))
-		key = NULL;
+	/* A key that is going away has left the slot already: look again */
+	do {
+		key = rcu_dereference(flow->slot[phase]);
+	} while (key && !refcount_inc_not_zero(&key->ref));
 	rcu_read_unlock();
 	if (key)
 		return key;

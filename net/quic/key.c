@@ -43,7 +43,7 @@ static int quic_key_cmp(struct rhashtable_compare_arg *arg, const void *obj)
 	const struct quic_key_id *id = arg->key;
 	const struct quic_key *key = obj;
 
-	return key->cipher != id->cipher ||
+	return key->cipher->key_size != id->cipher->key_size ||
 	       crypto_memneq(key->secret, id->secret, id->cipher->key_size);
 }
 
@@ -116,7 +116,8 @@ static struct quic_key *quic_key_insert(struct quic_key *new)
 		return old;
 	if (!old)
 		return new;
-	if (memcmp(old->iv, new->iv, sizeof(old->iv)))
+	if (old->cipher != new->cipher ||
+	    memcmp(old->iv, new->iv, sizeof(old->iv)))
 		return ERR_PTR(-EINVAL);
 	refcount_inc(&old->ref);
 	return old;
@@ -139,8 +140,8 @@ static void quic_key_lower_limit(struct quic_key *key, u64 limit)
  *
  * Context: process, sleeps.
  * Return: the key, which quic_key_uninstall() lets go of; or an ERR_PTR():
- * -EINVAL where the key is in use with another IV, which would let two packet
- * numbers share a nonce.
+ * -EINVAL where the key is in use with another IV or cipher, which would let
+ * two packet numbers share a nonce.
  */
 struct quic_key *quic_key_install(struct net *net,
 				  const struct quic_cipher *cipher,

@@ -13,7 +13,7 @@
 
 #include "quic.h"
 
-#define QUIC_DEFAULT_MAX_FLOWS	BIT(20)
+#define QUIC_DEFAULT_MAX_FLOWS	65536
 
 struct workqueue_struct *quic_wq;
 

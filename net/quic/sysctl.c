@@ -34,6 +34,9 @@ int __net_init quic_sysctl_init(struct net *net)
 			GFP_KERNEL);
 	if (!table)
 		return -ENOMEM;
+	/* Transforms are not charged to anyone, this alone limits them */
+	if (net->user_ns != &init_user_ns)
+		table[0].mode = 0444;
 	table[0].data = &qn->max_flows;
 	table[1].data = &qn->seal_limit;
 

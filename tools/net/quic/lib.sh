@@ -4,6 +4,7 @@
 
 PORT=${PORT:-4433}
 TIMEOUT=${TIMEOUT:-300}		# seconds, for one download
+# shellcheck disable=SC2034
 STAT=/proc/net/quic_stat
 
 n_test=0
@@ -74,8 +75,8 @@ start_server() {
 
 # Ends it the way it wants to be ended: it writes its counters then.
 stop_server() {
-	kill -INT $server
-	wait $server 2>/dev/null
+	kill -INT "$server"
+	wait "$server" 2>/dev/null
 	server=
 }
 
@@ -96,8 +97,8 @@ stop_capture() {
 		_old=$_new
 		_new=$(stat -c %s "$T/wire.pcap")
 	done
-	kill -INT $capture
-	wait $capture 2>/dev/null
+	kill -INT "$capture"
+	wait "$capture" 2>/dev/null
 	capture=
 	if ! grep -q '^0 packets dropped by kernel' "$T/tcpdump.log"; then
 		echo "# the capture is not complete:"

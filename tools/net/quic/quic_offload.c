@@ -826,21 +826,22 @@ again:
 	if (find_mark(data, n > 1 ? gso : len, &first) <= 0)
 		err = ECONNABORTED;
 	switch (err) {
-	case ENOENT:		/* another socket has the descriptor now */
+	case ENOENT:		/* another socket has the descriptor now, ... */
+	case EINVAL:		/* ... one that has no flow at all */
 	case ENOKEY:
-		if (retried)
-			break;
-		retried = true;
-		flow_forget(first.key->conn, flow_id);
-		goto again;
+		if (!retried) {
+			retried = true;
+			flow_forget(first.key->conn, flow_id);
+			goto again;
+		}
+		give_up(first.key->conn, err);
+		break;
 	case EALREADY:		/* sent again: the same bytes, sealed alike */
 		break;
 	case EKEYEXPIRED:
 		first.key->expired = true;
 		break;
-	case EINVAL:
 	case EOPNOTSUPP:
-	case ENOPROTOOPT:
 		give_up(first.key->conn, err);
 		break;
 	default:

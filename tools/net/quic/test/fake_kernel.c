@@ -322,8 +322,10 @@ static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 	size_t len = 0, off, i, n = 0, cl = anc->conn_id_length;
 	const char *inject = getenv("FAKE_KERNEL_FAIL");
 	const struct fflow *flow;
+	socklen_t opt_len = sizeof(int);
 	struct fkey *key;
 	uint8_t first;
+	int opt = 0;
 
 	if (inject && strchr(inject, ':') &&
 	    ++calls % atoi(strchr(inject, ':') + 1) == 0)
@@ -337,6 +339,8 @@ static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 		       msg->msg_iov[i].iov_len);
 		len += msg->msg_iov[i].iov_len;
 	}
+	if (!gso && !getsockopt(fd, SOL_UDP_, UDP_SEGMENT, &opt, &opt_len))
+		gso = opt;
 	if (!gso)
 		gso = len;
 	if (!len || !(anc->flags & QUIC_TX_TAG_ROOM) || cl > 20 ||

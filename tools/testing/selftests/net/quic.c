@@ -1043,10 +1043,9 @@ TEST_F(quic, key_other_iv)
 	memcpy(f.keys.key, self->flow.keys.key, sizeof(f.keys.key));
 	ASSERT_EQ(-EINVAL, flow_add(self->tx, &f));
 	ASSERT_EQ(-EINVAL, flow_add(fd, &f));
-	/* With another cipher, the same bytes are another key. */
+	/* Nor with another cipher: both may build on the same block cipher. */
 	f.keys.cipher = TLS_CIPHER_AES_CCM_128;
-	ASSERT_EQ(0, flow_add(fd, &f));
-	ASSERT_EQ(0, flow_del(fd, &f));
+	ASSERT_EQ(-EINVAL, flow_add(fd, &f));
 	f.keys.cipher = TLS_CIPHER_AES_GCM_128;
 	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
 	ASSERT_EQ(0, flow_add(fd, &f));
@@ -2425,6 +2424,34 @@ TEST_F(quic, plain_pending)
 	ASSERT_EQ(3, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
 	expect_nothing(_metadata, self->rx);
 	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+}
+
+/* A control message that does not fit must not hide what was asked for. */
+TEST_F(quic, plain_pending_malformed)
+{
+	static const size_t cmsg_len[] = { 4000, 0, 1 };
+	struct cmsghdr *cmsg;
+	struct msghdr msg;
+	struct tx tx;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cmsg_len); i++) {
+		ASSERT_EQ(3, sendto(self->tx, "abc", 3, MSG_MORE,
+				    (void *)&self->to, addr_len(&self->to)));
+		batch_init(&batch, &self->flow, 1, 1, 100, 100);
+		batch_build(&batch);
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		tx_msg(&tx, &msg);
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_len = cmsg_len[i];
+		ASSERT_EQ(-1, sendmsg(self->tx, &msg, 0));
+		ASSERT_EQ(EINVAL, errno);
+		ASSERT_EQ(3, send(self->tx, "def", 3, 0));
+		ASSERT_EQ(6, rx_recv(self->rx, rxbuf, sizeof(rxbuf),
+				     RX_TIMEOUT));
+		expect_nothing(_metadata, self->rx);
+	}
 }
 
 /* Nor without the ULP, whatever UDP makes of other control messages there. */

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls of sendmsg() and its kind that gtlsserver does not make: batches of
+ * packets that do not belong together, packets after a long header packet, sent
+ * twice, in pieces, after the end of their connection. Whatever arrives has to
+ * be sealed. Run by test-offload.sh, with quic_offload.so and fake_ngtcp2.so.
+ */
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <ngtcp2/ngtcp2.h>
+#include <ngtcp2/ngtcp2_crypto.h>
+
+#ifndef SOL_UDP
+#define SOL_UDP		17
+#endif
+
+#define CID_LEN		8
+#define PN_LEN		2
+#define HDR_LEN		(1 + CID_LEN + PN_LEN)
+#define PKT_LEN		300
+#define MAX_GENS	6
+
+struct peer {
+	ngtcp2_conn *conn;		/* an address, nothing more */
+	uint8_t secret[MAX_GENS][32];
+	uint8_t key[MAX_GENS][16];
+	uint8_t iv[MAX_GENS][12];
+	ngtcp2_crypto_aead_ctx ctx[MAX_GENS];
+	ngtcp2_crypto_cipher_ctx hp_ctx;
+	uint8_t cid[CID_LEN];
+	unsigned int newest;
+};
+
+static const ngtcp2_crypto_ctx *crypto;
+static int tx, rx;
+static struct sockaddr_in to;
+static unsigned int n_test, n_failed;
+
+static void check(bool ok, const char *name)
+{
+	n_test++;
+	printf("%s %u %s\n", ok ? "ok" : "not ok", n_test, name);
+	n_failed += !ok;
+}
+
+static void need(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	printf("Bail out! %s\n", what);
+	exit(1);
+}
+
+static void expand(uint8_t *dest, size_t len, const uint8_t *secret,
+		   const char *label)
+{
+	uint8_t info[64] = { 0, len };
+	int n = snprintf((char *)info + 3, 60, "tls13 %s", label);
+
+	info[2] = n;
+	need(!ngtcp2_crypto_hkdf_expand(dest, len, &crypto->md, secret, 32,
+					info, n + 4), "hkdf");
+}
+
+static void start(struct peer *p, const char *name)
+{
+	gnutls_cipher_hd_t hd;
+	uint8_t hp[16];
+	gnutls_datum_t hp_key = { hp, sizeof(hp) };
+
+	memset(p, 0, sizeof(*p));
+	p->conn = malloc(1);
+	memset(p->secret[0], name[0], 32);
+	memset(p->cid, name[1], CID_LEN);
+	expand(p->key[0], 16, p->secret[0], "quic key");
+	expand(p->iv[0], 12, p->secret[0], "quic iv");
+	expand(hp, 16, p->secret[0], "quic hp");
+	need(!ngtcp2_crypto_aead_ctx_encrypt_init(&p->ctx[0], &crypto->aead,
+						  p->key[0], 12), "aead");
+	need(!gnutls_cipher_init(&hd, GNUTLS_CIPHER_AES_128_CBC, &hp_key,
+				 NULL), "cipher");
+	p->hp_ctx.native_handle = hd;
+	ngtcp2_conn_install_tx_key(p->conn, p->secret[0], 32, &p->ctx[0],
+				   p->iv[0], 12, &p->hp_ctx);
+}
+
+static void update(struct peer *p)
+{
+	uint8_t rx_secret[32], rx_key[64], tx_key[64], rx_iv[12];
+	ngtcp2_crypto_aead_ctx rx_ctx;
+	unsigned int g = p->newest;
+
+	need(g + 1 < MAX_GENS, "generations");
+	need(!ngtcp2_crypto_update_key(p->conn, rx_secret, p->secret[g + 1],
+				       &rx_ctx, rx_key, rx_iv, &p->ctx[g + 1],
+				       tx_key, p->iv[g + 1], p->secret[g],
+				       p->secret[g], 32), "update_key");
+	memcpy(p->key[g + 1], tx_key, 16);
+	ngtcp2_crypto_aead_ctx_free(&rx_ctx);
+	p->newest++;
+}
+
+/* What ngtcp2_ppe_final() does */
+static void build(struct peer *p, unsigned int gen, uint64_t pn, uint8_t *pkt,
+		  size_t len)
+{
+	uint8_t nonce[12], mask[16];
+	size_t i;
+
+	pkt[0] = 0x40 | (gen & 1) << 2 | (PN_LEN - 1);
+	memcpy(pkt + 1, p->cid, CID_LEN);
+	pkt[1 + CID_LEN] = pn >> 8;
+	pkt[2 + CID_LEN] = pn;
+	memset(pkt + HDR_LEN, 'x', len - HDR_LEN);
+	memcpy(nonce, p->iv[gen], 12);
+	for (i = 0; i < 8; i++)
+		nonce[11 - i] ^= pn >> (8 * i);
+	need(!ngtcp2_crypto_encrypt_cb(pkt + HDR_LEN, &crypto->aead,
+				       &p->ctx[gen], pkt + HDR_LEN,
+				       len - HDR_LEN - 16, nonce, 12, pkt,
+				       HDR_LEN), "encrypt_cb");
+	need(!ngtcp2_crypto_hp_mask(mask, &crypto->hp, &p->hp_ctx,
+				    pkt + HDR_LEN - PN_LEN + 4), "hp_mask");
+	pkt[0] ^= mask[0] & 0x1f;
+	for (i = 0; i < PN_LEN; i++)
+		pkt[1 + CID_LEN + i] ^= mask[1 + i];
+}
+
+/* Does it open, as packet @pn of @gen, and is its content the one built? */
+static bool opens(struct peer *p, unsigned int gen, uint64_t pn,
+		  const uint8_t *wire, size_t len)
+{
+	static uint8_t zero[16];
+	uint8_t pkt[2048], out[2048], mask[16], nonce[12];
+	ngtcp2_crypto_aead_ctx ctx;
+	size_t i;
+	int ret;
+
+	memcpy(pkt, wire, len);
+	gnutls_cipher_set_iv(p->hp_ctx.native_handle, zero, 16);
+	gnutls_cipher_encrypt2(p->hp_ctx.native_handle, pkt + 5 + CID_LEN, 16,
+			       mask, 16);
+	pkt[0] ^= mask[0] & 0x1f;
+	for (i = 0; i < PN_LEN; i++)
+		pkt[1 + CID_LEN + i] ^= mask[1 + i];
+	memcpy(nonce, p->iv[gen], 12);
+	for (i = 0; i < 8; i++)
+		nonce[11 - i] ^= pn >> (8 * i);
+	ngtcp2_crypto_aead_ctx_decrypt_init(&ctx, &crypto->aead, p->key[gen],
+					    12);
+	ret = ngtcp2_crypto_decrypt(out, &crypto->aead, &ctx, pkt + HDR_LEN,
+				    len - HDR_LEN, nonce, 12, pkt, HDR_LEN);
+	ngtcp2_crypto_aead_ctx_free(&ctx);
+	for (i = 0; !ret && i < len - HDR_LEN - 16; i++)
+		ret = out[i] != 'x';
+	return !ret;
+}
+
+/* The next datagram that arrived is this packet. */
+static bool got(struct peer *p, unsigned int gen, uint64_t pn)
+{
+	uint8_t buf[2048];
+	ssize_t n = recv(rx, buf, sizeof(buf), MSG_DONTWAIT);
+
+	return n == PKT_LEN && opens(p, gen, pn, buf, n);
+}
+
+static bool nothing_more(void)
+{
+	char c;
+
+	return recv(rx, &c, 1, MSG_DONTWAIT) < 0;
+}
+
+static ssize_t send_pieces(uint8_t *buf, size_t len, uint16_t gso,
+			   size_t piece)
+{
+	union {
+		struct cmsghdr hdr;
+		char data[CMSG_SPACE(sizeof(gso))];
+	} control = { 0 };
+	struct iovec iov[64];
+	struct msghdr msg = {
+		.msg_name = &to,
+		.msg_namelen = sizeof(to),
+		.msg_iov = iov,
+	};
+	size_t off;
+
+	for (off = 0; off < len; off += piece, msg.msg_iovlen++) {
+		iov[msg.msg_iovlen].iov_base = buf + off;
+		iov[msg.msg_iovlen].iov_len = len - off < piece ? len - off :
+								   piece;
+	}
+	if (gso) {
+		control.hdr.cmsg_level = SOL_UDP;
+		control.hdr.cmsg_type = UDP_SEGMENT;
+		control.hdr.cmsg_len = CMSG_LEN(sizeof(gso));
+		memcpy(CMSG_DATA(&control.hdr), &gso, sizeof(gso));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	return sendmsg(tx, &msg, 0);
+}
+
+static bool sent(uint8_t *buf, size_t len, uint16_t gso)
+{
+	return send_pieces(buf, len, gso, len) == (ssize_t)len;
+}
+
+int main(void)
+{
+	socklen_t to_len = sizeof(to);
+	struct peer a, b, c;
+	uint8_t buf[8 * PKT_LEN], wire[2][PKT_LEN];
+	struct mmsghdr mm[2] = { 0 };
+	struct iovec iov[2];
+	int i, val, fd;
+	bool ok;
+
+	crypto = ngtcp2_conn_get_crypto_ctx(NULL);
+	rx = socket(AF_INET, SOCK_DGRAM, 0);
+	tx = socket(AF_INET, SOCK_DGRAM, 0);
+	to.sin_family = AF_INET;
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	need(rx >= 0 && tx >= 0 &&
+	     !bind(rx, (struct sockaddr *)&to, sizeof(to)) &&
+	     !getsockname(rx, (struct sockaddr *)&to, &to_len), "sockets");
+	start(&a, "sA");
+	start(&b, "tB");
+
+	printf("KTAP version 1\n1..20\n");
+
+	/* It leaves nothing unsealed before it saw a call of sendmsg(). */
+	build(&a, 0, 1, buf, PKT_LEN);
+	check(opens(&a, 0, 1, buf, PKT_LEN), "sealed by the library");
+	check(sent(buf, PKT_LEN, 0) && got(&a, 0, 1), "sealed before");
+
+	build(&a, 0, 2, buf, PKT_LEN);
+	check(!opens(&a, 0, 2, buf, PKT_LEN) && sent(buf, PKT_LEN, 0) &&
+	      got(&a, 0, 2), "a lone packet");
+
+	for (i = 0; i < 8; i++)
+		build(&a, 0, 3 + i, buf + i * PKT_LEN, PKT_LEN);
+	ok = sent(buf, sizeof(buf), PKT_LEN);
+	for (i = 0; i < 8; i++)
+		ok &= got(&a, 0, 3 + i);
+	check(ok, "a batch");
+
+	for (i = 0; i < 8; i++)
+		build(&a, 0, 11 + i, buf + i * PKT_LEN, PKT_LEN);
+	ok = send_pieces(buf, sizeof(buf), PKT_LEN, 77) == sizeof(buf);
+	for (i = 0; i < 8; i++)
+		ok &= got(&a, 0, 11 + i);
+	check(ok, "a batch in pieces");
+
+	for (i = 0; i < 4; i++)
+		build(&a, 0, 19 + i, buf + i * PKT_LEN, PKT_LEN);
+	val = PKT_LEN;
+	setsockopt(tx, SOL_UDP, UDP_SEGMENT, &val, sizeof(val));
+	ok = sent(buf, 4 * PKT_LEN, 0);
+	val = 0;
+	setsockopt(tx, SOL_UDP, UDP_SEGMENT, &val, sizeof(val));
+	for (i = 0; i < 4; i++)
+		ok &= got(&a, 0, 19 + i);
+	check(ok, "a batch by socket option");
+
+	build(&a, 0, 30, buf, PKT_LEN);
+	build(&b, 0, 30, buf + PKT_LEN, PKT_LEN);
+	check(sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 0, 30) &&
+	      got(&b, 0, 30), "packets of two connections");
+
+	update(&a);
+	build(&a, 0, 31, buf, PKT_LEN);
+	build(&a, 1, 32, buf + PKT_LEN, PKT_LEN);
+	check(sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 0, 31) &&
+	      got(&a, 1, 32), "packets of two Key Phases");
+
+	build(&a, 1, 33, buf, PKT_LEN);
+	memset(a.cid, 'Z', CID_LEN);
+	build(&a, 1, 34, buf + PKT_LEN, PKT_LEN);
+	ok = sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 1, 33) && got(&a, 1, 34);
+	check(ok, "packets of two connection IDs");
+	build(&a, 1, 35, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&a, 1, 35),
+	      "another connection ID");
+
+	memset(buf, 0xc0, 100);
+	build(&a, 1, 36, buf + 100, PKT_LEN);
+	ok = sent(buf, 100 + PKT_LEN, 0) &&
+	     recv(rx, buf, sizeof(buf), MSG_DONTWAIT) == 100 + PKT_LEN &&
+	     buf[99] == 0xc0 && opens(&a, 1, 36, buf + 100, PKT_LEN);
+	check(ok, "after a long header packet");
+
+	memset(buf, 0xc0, PKT_LEN);
+	build(&a, 1, 37, buf + PKT_LEN, PKT_LEN);
+	ok = sent(buf, 2 * PKT_LEN, PKT_LEN) &&
+	     recv(rx, wire[0], PKT_LEN, MSG_DONTWAIT) == PKT_LEN &&
+	     !memcmp(wire[0], buf, PKT_LEN) && got(&a, 1, 37);
+	check(ok, "in a batch with a long header packet");
+
+	build(&a, 1, 38, buf, PKT_LEN);
+	ok = true;
+	for (i = 0; i < 2; i++)
+		ok &= sent(buf, PKT_LEN, 0) &&
+		      recv(rx, wire[i], PKT_LEN, MSG_DONTWAIT) == PKT_LEN;
+	check(ok && opens(&a, 1, 38, wire[0], PKT_LEN) &&
+	      !memcmp(wire[0], wire[1], PKT_LEN), "sent twice, the same bytes");
+
+	build(&a, 1, 39, buf + 5, PKT_LEN);
+	memmove(buf, buf + 5, PKT_LEN);
+	check(sendto(tx, buf, PKT_LEN, 0, (struct sockaddr *)&to,
+		     sizeof(to)) == PKT_LEN && got(&a, 1, 39),
+	      "sendto(), copied");
+
+	for (i = 0; i < 2; i++) {
+		build(&a, 1, 40 + i, buf + i * PKT_LEN, PKT_LEN);
+		iov[i].iov_base = buf + i * PKT_LEN;
+		iov[i].iov_len = PKT_LEN;
+		mm[i].msg_hdr.msg_name = &to;
+		mm[i].msg_hdr.msg_namelen = sizeof(to);
+		mm[i].msg_hdr.msg_iov = &iov[i];
+		mm[i].msg_hdr.msg_iovlen = 1;
+	}
+	check(sendmmsg(tx, mm, 2, 0) == 2 && mm[1].msg_len == PKT_LEN &&
+	      got(&a, 1, 40) && got(&a, 1, 41), "sendmmsg()");
+
+	/* A third connection to the same address with b's connection ID */
+	start(&c, "uB");
+	build(&b, 0, 31, buf, PKT_LEN);
+	build(&c, 0, 31, buf + PKT_LEN, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 0, 31) &&
+	      sent(buf + PKT_LEN, PKT_LEN, 0) && got(&c, 0, 31),
+	      "a connection ID twice");
+
+	/* Built, not sent, and then the kernel forgets the key */
+	build(&b, 0, 32, buf, PKT_LEN);
+	update(&b);
+	update(&b);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 0, 32), "a retired key");
+	build(&b, 2, 33, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 33), "the next but one");
+
+	/* The descriptor is another socket now. */
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	dup2(fd, tx);
+	close(fd);
+	build(&b, 2, 34, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 34), "another socket");
+
+	/* Built, and then the connection ends: better lost than unsealed. */
+	build(&b, 2, 35, buf, PKT_LEN);
+	ngtcp2_conn_del(b.conn);
+	check(sent(buf, PKT_LEN, 0) && nothing_more(), "after the end");
+	ngtcp2_conn_del(a.conn);
+	ngtcp2_conn_del(c.conn);
+	return n_failed != 0;
+}
