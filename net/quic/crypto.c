@@ -59,6 +59,7 @@ static const struct quic_cipher quic_ciphers[] = {
 struct quic_seal_ctx {
 	struct crypto_wait wait;
 	struct scatterlist sg[MAX_SKB_FRAGS + 1];
+	unsigned int nents;
 	u8 iv[16];
 	struct aead_request req CRYPTO_MINALIGN_ATTR;
 };
@@ -234,6 +235,8 @@ static struct quic_seal_ctx *quic_seal_ctx_alloc(struct crypto_aead *tfm)
 	if (!ctx)
 		return NULL;
 	crypto_init_wait(&ctx->wait);
+	sg_init_table(ctx->sg, ARRAY_SIZE(ctx->sg));
+	ctx->nents = ARRAY_SIZE(ctx->sg);
 	aead_request_set_tfm(&ctx->req, tfm);
 	aead_request_set_callback(&ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG |
 				  CRYPTO_TFM_REQ_MAY_SLEEP, crypto_req_done,
@@ -250,10 +253,12 @@ static int quic_seal_pkt(struct quic_seal_ctx *ctx, const struct quic_key *key,
 	struct aead_request *req = &ctx->req;
 	int err;
 
-	sg_init_table(ctx->sg, ARRAY_SIZE(ctx->sg));
+	/* The end of the packet before */
+	sg_unmark_end(&ctx->sg[ctx->nents - 1]);
 	err = skb_to_sgvec(skb, ctx->sg, off, len);
 	if (err < 0)
 		return err;
+	ctx->nents = err;
 
 	ctx->iv[0] = key->cipher->iv_b0;
 	memset(ctx->iv + QUIC_MAX_IV_SIZE, 0,

@@ -5,7 +5,8 @@
  * One key may be installed many times: for each connection ID and path of a
  * connection, and on each socket that sends for it. All share one struct
  * quic_key, as a number must not be sealed twice with a key, however the
- * packet was routed here.
+ * packet was routed here. But not with other network namespaces: the peer, who
+ * knows the key, may be in one of them, and could use it up.
  */
 
 #include <crypto/utils.h>
@@ -17,6 +18,7 @@
 #include "quic.h"
 
 struct quic_key_id {
+	const struct net *net;
 	const struct quic_cipher *cipher;
 	const u8 *secret;
 };
@@ -43,7 +45,8 @@ static int quic_key_cmp(struct rhashtable_compare_arg *arg, const void *obj)
 	const struct quic_key_id *id = arg->key;
 	const struct quic_key *key = obj;
 
-	return key->cipher->key_size != id->cipher->key_size ||
+	return key->net != id->net ||
+	       key->cipher->key_size != id->cipher->key_size ||
 	       crypto_memneq(key->secret, id->secret, id->cipher->key_size);
 }
 
@@ -55,7 +58,8 @@ static const struct rhashtable_params quic_keys_params = {
 	.automatic_shrinking = true,
 };
 
-static struct quic_key *quic_key_alloc(const struct quic_cipher *cipher,
+static struct quic_key *quic_key_alloc(struct net *net,
+				       const struct quic_cipher *cipher,
 				       const u8 *secret, const u8 *iv)
 {
 	struct quic_key *key;
@@ -70,6 +74,7 @@ static struct quic_key *quic_key_alloc(const struct quic_cipher *cipher,
 		kfree(key);
 		return ERR_CAST(tfm);
 	}
+	key->net = net;
 	key->cipher = cipher;
 	key->limit = cipher->seal_limit;
 	memcpy(key->iv, iv, sizeof(key->iv));
@@ -107,7 +112,7 @@ void quic_key_put(struct quic_key *key)
 /* Insert @new, or find the one that is there */
 static struct quic_key *quic_key_insert(struct quic_key *new)
 {
-	struct quic_key_id id = { new->cipher, new->secret };
+	struct quic_key_id id = { new->net, new->cipher, new->secret };
 	struct quic_key *old;
 
 	old = rhashtable_lookup_get_insert_key(&quic_keys, &id, &new->node,
@@ -133,7 +138,7 @@ static void quic_key_lower_limit(struct quic_key *key, u64 limit)
 
 /**
  * quic_key_install - get a key for a slot of a flow
- * @net: whose limit applies
+ * @net: namespace of the flow
  * @cipher: which
  * @secret: @cipher->key_size bytes
  * @iv: QUIC_MAX_IV_SIZE bytes
@@ -149,7 +154,7 @@ struct quic_key *quic_key_install(struct net *net,
 {
 	struct quic_key *new, *key;
 
-	new = quic_key_alloc(cipher, secret, iv);
+	new = quic_key_alloc(net, cipher, secret, iv);
 	if (IS_ERR(new))
 		return new;
 

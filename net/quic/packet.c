@@ -182,12 +182,18 @@ static bool quic_pn_all_new(const struct quic_pn_window *w,
 
 static void quic_pn_advance(struct quic_pn_window *w, u64 top)
 {
-	if (top - w->top >= QUIC_PN_WINDOW)
-		bitmap_zero(w->map, QUIC_PN_WINDOW);
-	else
-		for (; w->top < top; w->top++)
-			__clear_bit(w->top % QUIC_PN_WINDOW, w->map);
+	unsigned int from = w->top % QUIC_PN_WINDOW;
+	u64 n = top - w->top;
+
 	w->top = top;
+	if (n >= QUIC_PN_WINDOW) {
+		bitmap_zero(w->map, QUIC_PN_WINDOW);
+	} else if (from + n > QUIC_PN_WINDOW) {
+		bitmap_clear(w->map, from, QUIC_PN_WINDOW - from);
+		bitmap_clear(w->map, 0, from + n - QUIC_PN_WINDOW);
+	} else {
+		bitmap_clear(w->map, from, n);
+	}
 }
 
 /**

@@ -148,6 +148,7 @@ struct quic_layout {
  * @node: member of the table of keys
  * @ref: users in any context; the last frees by @rwork
  * @users: slots of flows that hold it, under quic_keys_lock
+ * @net: namespace of those flows; not to be followed without @users
  * @cipher: which
  * @tfm: AEAD transform
  * @iv: RFC 9001 5.3
@@ -162,6 +163,7 @@ struct quic_key {
 	struct rhash_head node;
 	refcount_t ref;
 	unsigned int users;
+	const struct net *net;
 	const struct quic_cipher *cipher;
 	struct crypto_aead *tfm;
 	u8 iv[QUIC_MAX_IV_SIZE];

@@ -249,7 +249,9 @@ static int quic_tx_cmsg(struct quic_tx *tx, const struct cmsghdr *cmsg)
 	}
 }
 
-/* Only what is ours is refused here, as UDP reads all of them again */
+/* UDP reads all of them again, so what is not ours is refused there, but for
+ * what may hide one that is.
+ */
 static int quic_tx_cmsgs(struct quic_tx *tx)
 {
 	struct cmsghdr *cmsg;
@@ -257,7 +259,7 @@ static int quic_tx_cmsgs(struct quic_tx *tx)
 
 	for_each_cmsghdr(cmsg, tx->msg) {
 		if (!CMSG_OK(tx->msg, cmsg))
-			break;
+			return -EINVAL;
 		if (cmsg->cmsg_level != SOL_UDP)
 			continue;
 		err = quic_tx_cmsg(tx, cmsg);
@@ -389,8 +391,8 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 	int err;
 
 	err = quic_tx_cmsgs(&tx);
-	if (!err && !tx.has_anc)
-		return send(sk, msg, len, NULL);
+	if (!tx.has_anc)
+		return err ?: send(sk, msg, len, NULL);
 	if (!err && tx.anc.flags == QUIC_BYPASS_ENCRYPTION)
 		return send(sk, msg, len, &tx.ulp);
 	if (!err)

@@ -884,7 +884,7 @@ TEST(flow_scope)
 		SKIP(return, "%s", missing);
 	ASSERT_EQ(0, netns_enter());
 	if (system("ip addr add fe80::1/64 dev lo nodad"))
-		SKIP(return, "no ip tool");
+		SKIP(return, "no address from the ip tool");
 	rx = sock_udp(AF_INET6);
 	addr_loopback(&to, AF_INET6, 4433);
 	sin6->sin6_addr = in6addr_any;
@@ -1052,6 +1052,23 @@ TEST_F(quic, key_other_iv)
 	ASSERT_EQ(-EINVAL, flow_add(self->tx, &self->flow));
 	close(fd);
 	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+}
+
+/* A peer, who knows the key, cannot use it up from a namespace of his own. */
+TEST_F(quic, key_other_netns)
+{
+	struct flow other_iv = self->flow;
+	int tx, rx;
+
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 5);
+	if (netns_enter())
+		SKIP(return, "no network namespace: %s", strerror(errno));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	other_iv.keys.iv[0] ^= 1;
+	ASSERT_EQ(0, flow_add(tx, &other_iv));
+	seal_one(_metadata, tx, &self->to, rx, &other_iv, 5);
+	ASSERT_EQ(-EALREADY, send_one(tx, &self->to, &other_iv, 5));
 }
 
 TEST_F(quic, key_forgotten)
@@ -1225,6 +1242,9 @@ TEST_F(quic, pkt_num_window)
 	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f,
 				      TOP + 1000 - WINDOW - 1));
 	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP + 2);
+	/* What it has left behind does not come back as what is ahead. */
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP + 4000);
+	seal_one(_metadata, self->tx, &self->to, self->rx, f, TOP + WINDOW);
 	/* All of it is new after a leap. */
 	seal_one(_metadata, self->tx, &self->to, self->rx, f, 2 * TOP);
 	seal_one(_metadata, self->tx, &self->to, self->rx, f,

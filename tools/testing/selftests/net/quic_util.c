@@ -550,7 +550,7 @@ int netns_enter(void)
 	struct ifreq ifr = { .ifr_name = "lo" };
 	int fd, ret = 0;
 
-	if (unshare(CLONE_NEWNET | (geteuid() ? CLONE_NEWUSER : 0)))
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
 		return -errno;
 	fd = sock_udp(AF_INET);
 	ifr.ifr_flags = IFF_UP;
