@@ -10,7 +10,6 @@
 image=$BUILD/root.ext2
 kernlog=$LOG/demo-kernel.log
 out=$BUILD/results/demo.tap
-mkdir -p "$BUILD/results"
 
 disk()
 {
@@ -23,6 +22,7 @@ disk()
 }
 
 provision_root
+provision_kernel
 need "the disk of the guest" e2fsprogs
 as_root tee "$BUILD/root/usr/local/bin/demo-init" >/dev/null <<'END'
 #!/bin/sh
@@ -39,28 +39,31 @@ END
 as_root chmod 755 "$BUILD/root/usr/local/bin/demo-init"
 step disk "making the guest's disk" disk
 probe_kvm
+# Python is the slowest of all where the machine is emulated
+[ "$qemu_kvm" = 1 ] || export DEMO_PY_MB="${DEMO_PY_MB:-2}"
 
 boot()
 {
 	local env
 	mapfile -t env < <(env | grep '^DEMO_[A-Z_]*=[^ ]*$')
-	timeout -k 10 "${DEMO_LIMIT:-1800}" qemu-system-x86_64 \
+	timeout --foreground -k 10 "${DEMO_LIMIT:-1800}" qemu-system-x86_64 \
 		"${qemu_accel[@]}" -smp 2 -m 2G -nodefaults -no-reboot \
 		-display none -kernel "$bzimage" \
-		-append "console=ttyS0 root=/dev/vda rw panic=-1 \
+		-append "console=ttyS0 root=/dev/vda rw panic=-1 mitigations=off reboot=t \
 init=/usr/local/bin/demo-init ${env[*]}" \
 		-drive "file=$image,if=virtio,format=raw,snapshot=on" \
 		-serial "file:$kernlog" -device virtio-serial \
 		-chardev stdio,id=out,signal=off \
 		-device virtconsole,chardev=out \
-		</dev/null 2>"$LOG/demo-qemu.log" | tr -d '\r' | tee "$out"
+		</dev/null 2>"$LOG/demo-qemu.log" |
+		sed -u 's/\r$//' | tee "$out"
 }
 
 say "booting the demo (kernel log: $kernlog)"
 start=$SECONDS
 boot || true
 say "the guest ran for $((SECONDS - start))s"
-python3 "$TOP/scripts/results.py" kernel "$kernlog" >"$out.kernel" ||
+results kernel "$kernlog" >"$out.kernel" ||
 	{ cat "$out.kernel"; die "the kernel complained, see $kernlog"; }
 grep -q '^# guest ends with status 0$' "$out" ||
 	die "the demo failed; see $out, $kernlog and $LOG/demo-qemu.log"

@@ -9,6 +9,7 @@ set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
 LOG=$BUILD/log
+RES=$BUILD/results
 TREE=$BUILD/linux
 JOBS=${JOBS:-$(nproc)}
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
@@ -17,7 +18,7 @@ export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=quic KBUILD_BUILD_HOST=build
 # the kernel's makes are none of our make's
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-mkdir -p "$LOG"
+mkdir -p "$LOG" "$RES"
 
 say()	{ printf '%s\n' "== $*" >&2; }
 die()	{ printf '%s\n' "error: $*" >&2; exit 1; }
@@ -135,6 +136,24 @@ install_headers()
 	step headers "installing the kernel's uapi headers" \
 		kmake "$BUILD/headers" ARCH=x86_64 headers_install \
 		INSTALL_HDR_PATH="$BUILD/headers"
+}
+
+# results ARGUMENT...: see results.py
+results()
+{
+	python3 "$TOP/scripts/results.py" "$@"
+}
+
+# conclude STAGE KERNEL-LOG: what is to be said after a guest ran, whose
+# output is in build/results/STAGE-tests.tap
+conclude()
+{
+	local tap=$RES/$1-tests.tap
+	grep -q '^# guest ends' "$tap" ||
+		echo "not ok 1 the guest came to its end, see $2" |
+			tee -a "$tap"
+	results kernel "$2" | tee "$RES/$1-kernel.tap" || true
+	results stage "$1"
 }
 
 CCACHE=()

@@ -8,10 +8,10 @@
 . "$(dirname "$0")/lib.sh"
 
 lint=$BUILD/lint
-tap=$BUILD/results/lint.tap
+tap=$RES/lint.tap
 tree=$lint/linux
 n=0
-mkdir -p "$lint" "$BUILD/results"
+mkdir -p "$lint"
 
 # try NAME COMMAND...: one result, with what the command said if it failed
 try()
@@ -137,8 +137,10 @@ sparse_ran()
 
 ours()	# PATHSPEC...: our files, not the patches' results
 {
-	(cd "$TOP" && { git ls-files -co --exclude-standard -- "$@" ||
-		find "$@" -type f; } | sort -u)
+	git -c safe.directory='*' -C "$TOP" ls-files -co --exclude-standard \
+		-- "$@" | sort -u | while read -r f; do
+		[ ! -e "$TOP/$f" ] || echo "$f"
+	done
 }
 
 kernel_doc()
@@ -253,4 +255,4 @@ try "shellcheck" shell
 try "python" python
 try "codespell" spelling
 echo "1..$n" | tee -a "$tap"
-python3 "$TOP/scripts/results.py" stage lint
+results stage lint

@@ -5,11 +5,10 @@
 # boots, then the quic selftests. Results in build/results/quick-*.tap.
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/vm.sh"
 
 uml=$BUILD/uml
-res=$BUILD/results
-mkdir -p "$res"
-rm -f "$res"/quick*.tap
+rm -f "$RES"/quick*.tap
 
 need "the tests inside UML" iproute2 procps
 "$TOP/scripts/kernel.sh" uml
@@ -28,31 +27,17 @@ mount -t tmpfs tmpfs /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
 /mnt/scripts/guest-tests.sh /mnt/build/uml/selftests
 echo "# guest ends with status \$?"
-poweroff -d -f -f
+exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'
 END
 chmod +x "$uml/guest-init"
 
-boot()
-{
-	timeout -k 5 "${QUICK_LIMIT:-1500}" "$uml/linux" mem=1G \
-		rootfstype=hostfs rootflags=/ ro \
-		init="$uml/guest-init" con=null con0=null,fd:3 con1=null,fd:1 ssl=null \
-		kunit.filter_glob="${KUNIT:-quic_crypto*}" \
-		stderr=1 kunit.enable=1 panic=-1 \
-		</dev/null 2>"$LOG/uml-stderr.log" 3>"$LOG/uml-kernel.log" |
-		tee "$res/quick-selftests.tap"
-}
-
-say "booting UML (kernel log: $LOG/uml-kernel.log)"
+say "booting UML (kernel log: $LOG/quick-kernel.log)"
 start=$SECONDS
-boot || true
-grep -q '^# guest ends' "$res/quick-selftests.tap" ||
-	echo "not ok 1 UML came to its end, see $LOG/uml-kernel.log" |
-		tee -a "$res/quick-selftests.tap"
-python3 "$TOP/scripts/results.py" kunit "$LOG/uml-kernel.log" |
-	tee "$res/quick-kunit.tap" || true
-grep -q "ok " "$res/quick-kunit.tap" || echo "not ok 1 KUnit ran" | tee -a "$res/quick-kunit.tap"
-python3 "$TOP/scripts/results.py" kernel "$LOG/uml-kernel.log" |
-	tee "$res/quick-kernel.tap" || true
+boot_uml quick / "$uml/guest-init" kunit.enable=1 \
+	kunit.filter_glob="${KUNIT:-quic_crypto*}"
 say "UML ran for $((SECONDS - start))s"
-python3 "$TOP/scripts/results.py" stage quick
+
+results kunit "$LOG/quick-kernel.log" | tee "$RES/quick-kunit.tap" || true
+grep -q "ok " "$RES/quick-kunit.tap" ||
+	echo "not ok 1 KUnit ran" | tee -a "$RES/quick-kunit.tap"
+conclude quick "$LOG/quick-kernel.log"

@@ -7,6 +7,8 @@ usage: results.py count FILE.tap...    sum of leaf results
        results.py kernel FILE.log      a TAP result for each kind of dirt
        results.py kunit FILE.log       the KTAP part of a kernel log
 
+The exit status is 1 after a failure, 2 when nothing ran.
+
 A result with results nested under it is no leaf: it counts only when it
 failed and none of its own did (a crash after the last test, a leak), or when
 it promised more than it showed.
@@ -92,7 +94,9 @@ def count(files, title=""):
                     print("FAILED %s: %s" % (name, what))
     print("%s%d passed, %d failed, %d skipped" %
           (title, total["ok"], total["not ok"], total["skip"]))
-    return total["not ok"] > 0 or total["ok"] == 0
+    if total["not ok"]:
+        return 1
+    return 0 if total["ok"] else 2
 
 
 def kernel(name):

@@ -33,11 +33,11 @@ build()
 
 build_in_root()
 {
-	local src=/usr/src/selftests
-	local files=("$net"/{Makefile,ynl.mk,bpf.mk,net_helper.sh,in_netns.sh}
-		     "$net"/{udpgso*,udpgro*,quic*}
-		     tools/testing/selftests/{lib.mk,kselftest*.h,kselftest})
+	local src=/usr/src/selftests files
 	cd "$TREE" || return
+	files=("$net"/{Makefile,ynl.mk,bpf.mk,net_helper.sh,in_netns.sh}
+	       "$net"/{udpgso*,udpgro*,quic*}
+	       tools/testing/selftests/{lib.mk,kselftest*.h,kselftest})
 	as_root rsync -rptR "${files[@]}" "$root$src/"
 	as_root rsync -rpt --delete "$BUILD/headers/include/" \
 		"$root$src/headers/"

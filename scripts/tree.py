@@ -43,8 +43,9 @@ def series():
 def overlay():
     """files that stand at their kernel paths in the repository"""
     listed = {f for _, files in series() for f in files}
-    git = subprocess.run(["git", "-C", TOP, "ls-files", "-co", "-z",
-                          "--exclude-standard", "--"] + list(ROOTS),
+    git = subprocess.run(["git", "-c", "safe.directory=*", "-C", TOP,
+                          "ls-files", "-co", "-z", "--exclude-standard",
+                          "--"] + list(ROOTS),
                          capture_output=True, check=False)
     if git.returncode == 0:
         found = set(git.stdout.decode().split("\0")) - {""}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Shared by what boots the x86-64 kernel.
+# Shared by what boots kernels.
 # shellcheck disable=SC2034 # for who sources this
 
 # apart from its build directory: virtme-ng would look for modules there
@@ -15,7 +15,8 @@ kvm_works()
 	timeout 15 qemu-system-x86_64 -enable-kvm -cpu host -m 512 -nographic \
 		-no-reboot -nodefaults -serial stdio -kernel "$bzimage" \
 		-append "console=ttyS0 panic=-1 root=/dev/none" </dev/null \
-		2>&1 | tee "$LOG/kvm-probe.log" | grep -q 'Kernel panic'
+		>"$LOG/kvm-probe.log" 2>&1 || true
+	grep -q 'Kernel panic' "$LOG/kvm-probe.log"
 }
 
 probe_kvm()
@@ -49,23 +50,68 @@ tools()
 	as_root chroot "$BUILD/root" make -C "$src"
 }
 
-# kernel modules and our tools go into the guest root
+# the guest root with our tools
 provision_root()
+{
+	local bin=$BUILD/root/usr/local/bin
+	"$TOP/scripts/tree.sh"
+	"$TOP/scripts/root.sh"
+	install_headers
+	as_root install -m 755 "$TOP/scripts/guest-tests.sh" "$bin/"
+	# minimal roots have none, and our kernel has no ACPI to turn it off:
+	# the machine monitor takes a restart for the end
+	printf '%s\n' '#!/usr/bin/python3' 'import ctypes, os' 'os.sync()' \
+		'c = ctypes.CDLL(None)' \
+		'c.reboot(0x1234567 if os.path.exists("/sys/bus/pci")' \
+		'         else 0x4321fedc)' |
+		as_root tee "$bin/poweroff" >/dev/null
+	as_root chmod 755 "$bin/poweroff"
+	step tools "building tools/net/quic in the guest root" tools
+}
+
+# lines for guest-tests.sh: the kernel's own UDP tests in the guest root, as
+# they are and with the ULP attached to all their sockets
+udp_tests()
+{
+	local dir=/usr/src/selftests/tools/testing/selftests/net with pre fam how
+	for with in "" -with-the-ULP; do
+		pre="cd $dir && ${with:+LD_PRELOAD=\$PWD/quic_attach.so }"
+		echo "300 net:udpgso.sh$with $pre./udpgso.sh"
+		echo "300 net:udpgro.sh$with $pre./udpgro.sh"
+		for fam in "-4 -D 127.0.0.1" "-6 -D ::1"; do
+			for how in "" "-S 0" "-S 0 -T -a"; do
+				echo "60 udpgso_bench:${fam%% *}${how// /_}$with" \
+					"$pre./udpgso_bench.sh -l 1 $fam $how"
+			done
+		done
+	done
+}
+
+# the x86-64 kernel, its modules in the guest root
+provision_kernel()
 {
 	need "running kernels" qemu-system-x86 python3-requests
 	"$TOP/scripts/kernel.sh" x86
-	"$TOP/scripts/root.sh"
+	cp "$BUILD/x86/arch/x86/boot/bzImage" "$bzimage"
 	as_root mkdir -p "$BUILD/root/lib/modules"
 	as_root rsync -a --delete --exclude=build --exclude=source \
 		"$BUILD/x86/mod/lib/modules/" "$BUILD/root/lib/modules/"
-	cp "$BUILD/x86/arch/x86/boot/bzImage" "$bzimage"
-	as_root install -m 755 "$TOP/scripts/guest-tests.sh" \
-		"$BUILD/root/usr/local/bin/"
-	# minimal roots have none
-	printf '%s\n' '#!/usr/bin/python3' 'import ctypes, os' 'os.sync()' \
-		'ctypes.CDLL(None).reboot(0x4321fedc)' |
-		as_root tee "$BUILD/root/usr/local/bin/poweroff" >/dev/null
-	as_root chmod 755 "$BUILD/root/usr/local/bin/poweroff"
-	install_headers
-	step tools "building tools/net/quic in the guest root" tools
+}
+
+# boot_uml STAGE ROOT INIT ARGUMENT...: with ROOT read-only; what the guest
+# writes to /dev/tty1 comes out, and goes into the results
+boot_uml()
+{
+	local stage=$1 root=$2 init=$3
+	shift 3
+	# its memory is a file; containers have a /dev/shm of 64 MB
+	if [ "$(df -m --output=avail /dev/shm 2>/dev/null | tail -n 1)" \
+			-lt 1100 ] 2>/dev/null; then
+		export TMPDIR=$BUILD
+	fi
+	timeout --foreground -k 5 "${UML_LIMIT:-1500}" "$BUILD/uml/linux" mem=1G \
+		rootfstype=hostfs rootflags="$root" ro init="$init" panic=-1 \
+		con=null con0=null,fd:3 con1=null,fd:1 ssl=null "$@" \
+		</dev/null 2>"$LOG/$stage-uml.log" \
+		3>"$LOG/$stage-kernel.log" | tee "$RES/$stage-tests.tap" || true
 }

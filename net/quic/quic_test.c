@@ -1383,9 +1383,10 @@ static void quic_test_key_shared(struct kunit *test)
 /* The same bytes are no key for another cipher while this one has them. */
 static void quic_test_key_cipher(struct kunit *test)
 {
-	const struct quic_cipher *ccm = quic_cipher_find(TLS_CIPHER_AES_CCM_128);
+	const struct quic_cipher *ccm;
 	struct quic_key *other;
 
+	ccm = quic_cipher_find(TLS_CIPHER_AES_CCM_128);
 	quic_test_key(test, TLS_CIPHER_AES_GCM_128, quic_test_secret,
 		      quic_test_iv);
 	other = quic_key_install(&init_net, ccm, quic_test_secret,

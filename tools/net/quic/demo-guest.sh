@@ -85,9 +85,11 @@ download() {
 	result $? "$name: the kernel sealed $counted of them" \
 		"$kernel asked for, $sealed on the wire, $errors errors"
 
+	# How much a batch holds is up to the client, and how fast that is.
 	[ "$(value "$T/wire" wire_gso_datagrams)" -gt 0 ] &&
-		[ "$calls" -lt $((kernel / 4)) ]
-	result $? "$name: with GSO, $((kernel / (calls + (calls == 0)))) packets a call, up to $(value "$T/offload" kernel_max_batch)"
+		[ "$calls" -lt "$kernel" ] &&
+		[ "$(value "$T/offload" kernel_max_batch)" -gt 1 ]
+	result $? "$name: with GSO, $((kernel / (calls + (calls == 0)))) packets a call, at most $(value "$T/offload" kernel_max_batch)"
 
 	[ "$(value "$T/after" QuicCurrTxSw)" -eq 0 ]
 	result $? "$name: no flow is left behind"
@@ -114,8 +116,12 @@ head -c "$((DEMO_PY_MB * 1000000))" /dev/urandom >"$T/www/pyfile"
 url=https://127.0.0.1:$PORT
 
 download "curl" file curl_get "$T/out/file" "$url/file"
+# Early in the download, whatever the speed of the machine
+update=$((ms / 8))
+[ $update -gt 20 ] || update=20
+[ $update -lt 1000 ] || update=1000
 download "gtlsclient, key update" file \
-	gtls_get --key-update=100ms 127.0.0.1 "$PORT" "$url/file"
+	gtls_get --key-update=${update}ms 127.0.0.1 "$PORT" "$url/file"
 [ "$(value "$T/wire" wire_key_updates)" -gt 0 ]
 result $? "gtlsclient: the keys changed during the download"
 download "aioquic" pyfile \

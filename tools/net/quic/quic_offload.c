@@ -154,12 +154,12 @@ struct map {
 
 static struct map conn_by_ng, conn_by_hp, key_by_handle, key_by_id;
 
-/* Guards all of the above. Not held in sendmsg(). */
+/* Guards all of that. Not held while in the kernel to send. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static enum { UNKNOWN, MISSING, PRESENT } kernel_state;
 static uint32_t magic, last_key_id, last_flow_id;
 static bool seen_sendmsg;
-static volatile bool any_left;
+static bool any_left;
 
 static __thread uint8_t bounce[MAX_DGRAM];
 

@@ -109,7 +109,8 @@ static void derive(struct conn *conn, uint64_t gen, const struct secret *secret)
 	g->secret = *secret;
 	expand(g->key, key_len(conn->cipher), secret,
 	       conn->v2 ? "quicv2 key" : "quic key");
-	expand(g->iv, sizeof(g->iv), secret, conn->v2 ? "quicv2 iv" : "quic iv");
+	expand(g->iv, sizeof(g->iv), secret,
+	       conn->v2 ? "quicv2 iv" : "quic iv");
 }
 
 static void init_conn(struct conn *conn, const struct secret *secret,
@@ -321,7 +322,7 @@ static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
 		for (c = 0; c < N_CIPHERS * 2; c++) {
 			v2 = c & 1;
 			if (secret_used[i] ||
-			    (c / 2 == AES_256_GCM) != (secrets[i].len == 48))
+			    (secrets[i].len == 48) != (c / 2 == AES_256_GCM))
 				continue;
 			init_conn(conn, &secrets[i], c / 2, v2);
 			n = open_len(conn, cid_len, &path->stride, pkt, len);
@@ -480,6 +481,7 @@ static void read_keylog(const char *name)
 {
 	char line[512], label[64], hex[128];
 	FILE *f = fopen(name, "r");
+	unsigned int byte;
 	size_t i;
 
 	if (!f) {
@@ -495,9 +497,11 @@ static void read_keylog(const char *name)
 		secrets[n_secrets].len = strlen(hex) / 2;
 		if (secrets[n_secrets].len > 48)
 			continue;
-		for (i = 0; i < secrets[n_secrets].len; i++)
-			sscanf(hex + 2 * i, "%2hhx",
-			       &secrets[n_secrets].data[i]);
+		for (i = 0; i < secrets[n_secrets].len; i++) {
+			if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+				break;
+			secrets[n_secrets].data[i] = byte;
+		}
 		n_secrets++;
 	}
 	fclose(f);

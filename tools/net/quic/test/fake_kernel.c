@@ -283,8 +283,9 @@ find_flow(int fd, const struct quic_tx_ancillary_data *anc,
 	const struct fflow *flow, *any = NULL;
 
 	for (flow = all_flows; flow; flow = flow->next) {
-		const uint8_t *end = flow->id.conn_id + sizeof(flow->id.conn_id);
+		const uint8_t *end;
 
+		end = flow->id.conn_id + sizeof(flow->id.conn_id);
 		if (flow->fd != fd)
 			continue;
 		if (anc->flags & QUIC_TX_FLOW_ID) {

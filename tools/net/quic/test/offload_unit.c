@@ -290,8 +290,9 @@ int main(void)
 	build(&a, 1, 33, buf, PKT_LEN);
 	memset(a.cid, 'Z', CID_LEN);
 	build(&a, 1, 34, buf + PKT_LEN, PKT_LEN);
-	ok = sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 1, 33) && got(&a, 1, 34);
-	check(ok, "packets of two connection IDs");
+	ok = sent(buf, 2 * PKT_LEN, PKT_LEN);
+	check(ok && got(&a, 1, 33) && got(&a, 1, 34),
+	      "packets of two connection IDs");
 	build(&a, 1, 35, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&a, 1, 35),
 	      "another connection ID");
