@@ -57,7 +57,7 @@ provision_root()
 	"$TOP/scripts/tree.sh"
 	"$TOP/scripts/root.sh"
 	install_headers
-	as_root install -m 755 "$TOP/scripts/guest-tests.sh" "$bin/"
+	as_root install -m 755 "$TOP"/scripts/guest-{tests,udpgro}.sh "$bin/"
 	# minimal roots have none, and our kernel has no ACPI to turn it off:
 	# the machine monitor takes a restart for the end
 	printf '%s\n' '#!/usr/bin/python3' 'import ctypes, os' 'os.sync()' \
@@ -77,7 +77,7 @@ udp_tests()
 	for with in "" -with-the-ULP; do
 		pre="cd $dir && ${with:+LD_PRELOAD=\$PWD/quic_attach.so }"
 		echo "300 net:udpgso.sh$with $pre./udpgso.sh"
-		echo "300 net:udpgro.sh$with $pre./udpgro.sh"
+		echo "900 net:udpgro.sh$with ${pre}guest-udpgro.sh"
 		for fam in "-4 -D 127.0.0.1" "-6 -D ::1"; do
 			for how in "" "-S 0" "-S 0 -T -a"; do
 				echo "60 udpgso_bench:${fam%% *}${how// /_}$with" \
