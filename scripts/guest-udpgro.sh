@@ -36,7 +36,7 @@ run()
 			names+=("$family $name")
 			note "$family $name" "$line" ;;
 		esac
-	done < <(./udpgro.sh 2>&1)
+	done <<<"$(./udpgro.sh 2>&1)"
 }
 
 run
