@@ -72,7 +72,6 @@ static void quic_flow_drop_keys(struct quic_flow *flow)
 		if (!key)
 			continue;
 		RCU_INIT_POINTER(flow->slot[phase], NULL);
-		quic_dev_drop(flow, phase);
 		quic_key_uninstall(key);
 	}
 }
@@ -99,10 +98,8 @@ static int quic_flow_set_key(struct quic_sock *qs, struct quic_flow *flow,
 	old = quic_flow_slot(flow, gen & 1);
 	rcu_assign_pointer(flow->slot[gen & 1], key);
 	flow->gen = gen;
-	if (old) {
-		quic_dev_drop(flow, gen & 1);
+	if (old)
 		quic_key_uninstall(old);
-	}
 	return 0;
 }
 
@@ -137,7 +134,7 @@ quic_flow_alloc(const struct quic_flow_key *key,
 	if (!flow)
 		return ERR_PTR(-ENOMEM);
 	err = quic_hp_init(&flow->hp, quic_cipher_find(info->cipher_type),
-			   info->header_key, 0);
+			   info->header_key);
 	if (err) {
 		kfree(flow);
 		return ERR_PTR(err);

@@ -862,7 +862,7 @@ static struct quic_hp *quic_test_hp(struct kunit *test, u16 type,
 	KUNIT_ASSERT_NOT_NULL(test, cipher);
 	hp = kunit_kzalloc(test, sizeof(*hp), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, hp);
-	KUNIT_ASSERT_EQ(test, 0, quic_hp_init(hp, cipher, secret, 0));
+	KUNIT_ASSERT_EQ(test, 0, quic_hp_init(hp, cipher, secret));
 	quic_test_defer(test, quic_test_hp_destroy, hp);
 	return hp;
 }
@@ -880,7 +880,7 @@ static void quic_test_mask(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 	memcpy(buf, v->sample, QUIC_HP_SAMPLE_SIZE);
 
-	KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, buf, 1, GFP_KERNEL));
+	KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, buf, 1));
 	KUNIT_EXPECT_MEMEQ(test, buf, v->mask, QUIC_HP_MASK_SIZE);
 }
 
@@ -906,12 +906,12 @@ static void quic_test_mask_batch(struct kunit *test)
 			put_unaligned_be32(i, batch + i * QUIC_HP_SAMPLE_SIZE +
 					      i % 13);
 		}
-		KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, batch, n, GFP_KERNEL));
+		KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, batch, n));
 
 		for (i = 0; i < n; i++) {
 			memcpy(one, v->sample, QUIC_HP_SAMPLE_SIZE);
 			put_unaligned_be32(i, one + i % 13);
-			KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, one, 1, GFP_KERNEL));
+			KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, one, 1));
 			KUNIT_ASSERT_MEMEQ_MSG(test, one,
 					       batch + i * QUIC_HP_SAMPLE_SIZE,
 					       QUIC_HP_MASK_SIZE, "%u of %u", i,
