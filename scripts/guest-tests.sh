@@ -10,6 +10,7 @@
 set -u
 cd "$1" || exit 1
 debug=/sys/kernel/debug
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 mountpoint -q $debug || mount -t debugfs debugfs $debug
 for f in failslab fail_page_alloc fail_usercopy; do
 	[ ! -e $debug/$f/verbose ] || echo 0 >$debug/$f/verbose

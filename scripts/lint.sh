@@ -161,7 +161,8 @@ shell()
 
 spelling()
 {
-	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell
+	# "ende" is a label in lines of the kernel that a patch shows
+	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L ende
 }
 
 python()

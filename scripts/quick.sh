@@ -10,7 +10,7 @@
 uml=$BUILD/uml
 rm -f "$RES"/quick*.tap
 
-need "the tests inside UML" iproute2 procps
+need "the tests inside UML" iproute2 procps ethtool
 "$TOP/scripts/kernel.sh" uml
 "$TOP/scripts/selftests.sh" "$uml/selftests"
 
@@ -25,7 +25,7 @@ exec >/dev/tty1 2>&1
 mount --bind "$TOP" /mnt
 mount -t tmpfs tmpfs /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
-/mnt/scripts/guest-tests.sh /mnt/build/uml/selftests
+/mnt/scripts/guest-tests.sh /mnt/build/uml/selftests/net
 echo "# guest ends with status \$?"
 exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'
 END

@@ -4,19 +4,24 @@
 # usage: selftests.sh DIRECTORY [CHROOT]
 #
 # Build the kselftest programs named quic* (with CHROOT: there, by its
-# compiler, and the kernel's own UDP tests, too) into DIRECTORY, with a list
-# of what guest-tests.sh is to run.
+# compiler, and the kernel's own UDP tests, too) into DIRECTORY/net, which
+# with its neighbours looks as selftests/net does, and has a list of what
+# guest-tests.sh is to run.
 
 . "$(dirname "$0")/lib.sh"
 
 dir=${1:?directory} root=${2:-}
-net=tools/testing/selftests/net
+all=tools/testing/selftests
+net=$all/net
+# what scripts of ours take from others
+shared=(net/lib.sh kselftest/ktap_helpers.sh)
 udp="udpgso udpgso_bench_tx udpgso_bench_rx"
 
-# ours VARIABLES: what the Makefile of the selftests says is ours
+# ours VARIABLES [DIRECTORY]: what the Makefile of the selftests says is ours
 ours()
 {
-	sed ':more; /\\$/ { N; b more }; s/\\\n//g' "$TREE/$net/Makefile" |
+	sed ':more; /\\$/ { N; b more }; s/\\\n//g' \
+		"$TREE/$all/${2:-net}/Makefile" |
 		grep -E "^($1) *\+?:?=" |
 		grep -oE '\bquic[A-Za-z0-9_.-]*' | sort -u
 }
@@ -36,8 +41,8 @@ build_in_root()
 	local src=/usr/src/selftests files
 	cd "$TREE" || return
 	files=("$net"/{Makefile,ynl.mk,bpf.mk,net_helper.sh,in_netns.sh}
-	       "$net"/{udpgso*,udpgro*,quic*}
-	       tools/testing/selftests/{lib.mk,kselftest*.h,kselftest})
+	       "$net"/{udpgso*,udpgro*,quic*,lib.sh}
+	       "$all"/{lib.mk,kselftest*.h,kselftest} "${scripts[@]/#/$all/}")
 	as_root rsync -rptR "${files[@]}" "$root$src/"
 	as_root rsync -rpt --delete "$BUILD/headers/include/" \
 		"$root$src/headers/"
@@ -47,28 +52,25 @@ build_in_root()
 }
 
 need "the selftests" gcc make libc6-dev libssl-dev rsync
-mkdir -p "$dir"
+mkdir -p "$dir/net"
 install_headers
-mapfile -t files < <(ours 'TEST_[A-Z_]*')
-programs=() scripts=()
-for f in "${files[@]}"; do
-	case $f in
-	*.sh)	scripts+=("$f") ;;
-	*)	programs+=("$f") ;;
-	esac
-done
+mapfile -t programs < <(ours 'TEST_GEN_[A-Z_]*')
+mapfile -t scripts < <(ours TEST_PROGS drivers/net | sed 's|^|drivers/net/|')
 if [ -n "$root" ]; then
 	# shellcheck disable=SC2086 # a list
 	step selftests-root "building selftests in the guest root" \
 		build_in_root "${programs[@]}" $udp
-elif [ ${#programs[@]} -gt 0 ]; then
-	step selftests "building selftests" build "$TREE" "$dir" \
+else
+	step selftests "building selftests" build "$TREE" "$dir/net" \
 		"$BUILD/headers/include" "${programs[@]}"
+	for f in "${scripts[@]}" "${shared[@]}"; do
+		install -D -m 755 "$TREE/$all/$f" "$dir/$f"
+	done
 fi
-[ -n "$root" ] || for f in "${scripts[@]}"; do
-	install -m 755 "$TREE/$net/$f" "$dir/"
-done
 
 # helpers (quic_attach.so, ...) are built, but only programs and scripts run
-ours 'TEST_GEN_PROGS|TEST_PROGS' |
-	sed 's/\(.*\)/900 net:\1 .\/\1/' >"$dir/list"
+{
+	ours TEST_GEN_PROGS | sed 's/\(.*\)/900 net:\1 .\/\1/'
+	printf '%s\n' "${scripts[@]}" |
+		sed 's|\(.*\)/\(.*\)|2400 \1:\2 ../\1/\2|'
+} >"$dir/net/list"

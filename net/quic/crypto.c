@@ -91,17 +91,18 @@ static int quic_alg_error(long err)
  * quic_aead_alloc - AEAD transform for a key
  * @cipher: which
  * @key: @cipher->key_size bytes
+ * @mask: CRYPTO_ALG_ASYNC where it must not wait, else 0
  *
  * Context: process, sleeps.
  * Return: the transform, or an ERR_PTR(): -EOPNOTSUPP where there is none.
  */
 struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
-				    const u8 *key)
+				    const u8 *key, u32 mask)
 {
 	struct crypto_aead *tfm;
 	int err;
 
-	tfm = crypto_alloc_aead(cipher->aead, 0, 0);
+	tfm = crypto_alloc_aead(cipher->aead, 0, mask);
 	if (IS_ERR(tfm))
 		return ERR_PTR(quic_alg_error(PTR_ERR(tfm)));
 
@@ -131,12 +132,13 @@ void quic_aead_free(struct crypto_aead *tfm)
  * @hp: filled in
  * @cipher: which
  * @key: @cipher->key_size bytes
+ * @mask: CRYPTO_ALG_ASYNC where it must not wait, else 0
  *
  * Context: process, sleeps.
  * Return: 0 or a negative error: -EOPNOTSUPP where there is no such cipher.
  */
 int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
-		 const u8 *key)
+		 const u8 *key, u32 mask)
 {
 	struct crypto_skcipher *tfm;
 	int err;
@@ -144,7 +146,7 @@ int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
 	hp->cipher = cipher;
 	hp->tfm = NULL;
 	if (cipher->hp) {
-		tfm = crypto_alloc_skcipher(cipher->hp, 0, 0);
+		tfm = crypto_alloc_skcipher(cipher->hp, 0, mask);
 		if (IS_ERR(tfm))
 			return quic_alg_error(PTR_ERR(tfm));
 		err = crypto_skcipher_setkey(tfm, key, cipher->key_size);
@@ -168,6 +170,13 @@ void quic_hp_destroy(struct quic_hp *hp)
 {
 	crypto_free_skcipher(hp->tfm);
 	memzero_explicit(hp->key, sizeof(hp->key));
+}
+
+static u32 quic_req_flags(gfp_t gfp)
+{
+	if (!gfpflags_allow_blocking(gfp))
+		return 0;
+	return CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP;
 }
 
 /* RFC 9001 5.4.4: the sample is counter and nonce, as chacha_init() has them */
@@ -196,11 +205,14 @@ static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
  * @samples: @n samples of QUIC_HP_SAMPLE_SIZE bytes, not on the stack; the
  *	     first QUIC_HP_MASK_SIZE bytes of each become its mask
  * @n: number of packets
+ * @gfp: GFP_KERNEL in process context; any other asks for a @hp that does not
+ *	 wait
  *
- * Context: process, sleeps.
+ * Context: as @gfp says.
  * Return: 0 or a negative error.
  */
-int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n)
+int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n,
+		  gfp_t gfp)
 {
 	struct skcipher_request *req;
 	DECLARE_CRYPTO_WAIT(wait);
@@ -212,12 +224,11 @@ int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n)
 		return 0;
 	}
 
-	req = skcipher_request_alloc(hp->tfm, GFP_KERNEL);
+	req = skcipher_request_alloc(hp->tfm, gfp);
 	if (!req)
 		return -ENOMEM;
 	sg_init_one(&sg, samples, n * QUIC_HP_SAMPLE_SIZE);
-	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG |
-				      CRYPTO_TFM_REQ_MAY_SLEEP,
+	skcipher_request_set_callback(req, quic_req_flags(gfp),
 				      crypto_req_done, &wait);
 	skcipher_request_set_crypt(req, &sg, &sg, n * QUIC_HP_SAMPLE_SIZE,
 				   NULL);
@@ -226,21 +237,21 @@ int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n)
 	return err;
 }
 
-static struct quic_seal_ctx *quic_seal_ctx_alloc(struct crypto_aead *tfm)
+static struct quic_seal_ctx *quic_seal_ctx_alloc(struct crypto_aead *tfm,
+						 gfp_t gfp)
 {
 	struct quic_seal_ctx *ctx;
 
 	ctx = kmalloc(struct_size_t(struct quic_seal_ctx, req.__ctx,
-				    crypto_aead_reqsize(tfm)), GFP_KERNEL);
+				    crypto_aead_reqsize(tfm)), gfp);
 	if (!ctx)
 		return NULL;
 	crypto_init_wait(&ctx->wait);
 	sg_init_table(ctx->sg, ARRAY_SIZE(ctx->sg));
 	ctx->nents = ARRAY_SIZE(ctx->sg);
 	aead_request_set_tfm(&ctx->req, tfm);
-	aead_request_set_callback(&ctx->req, CRYPTO_TFM_REQ_MAY_BACKLOG |
-				  CRYPTO_TFM_REQ_MAY_SLEEP, crypto_req_done,
-				  &ctx->wait);
+	aead_request_set_callback(&ctx->req, quic_req_flags(gfp),
+				  crypto_req_done, &ctx->wait);
 	return ctx;
 }
 
@@ -271,15 +282,17 @@ static int quic_seal_pkt(struct quic_seal_ctx *ctx, const struct quic_key *key,
 	return crypto_wait_req(crypto_aead_encrypt(req), &ctx->wait);
 }
 
-static int quic_seal_pkts(const struct quic_key *key, struct sk_buff *skb,
-			  unsigned int off, const struct quic_layout *l,
-			  const struct quic_pkt *pkts, unsigned int cid_len)
+static int quic_seal_pkts(struct crypto_aead *tfm, const struct quic_key *key,
+			  struct sk_buff *skb, unsigned int off,
+			  const struct quic_layout *l,
+			  const struct quic_pkt *pkts, unsigned int cid_len,
+			  gfp_t gfp)
 {
 	struct quic_seal_ctx *ctx;
 	unsigned int i;
 	int err = 0;
 
-	ctx = quic_seal_ctx_alloc(key->tfm);
+	ctx = quic_seal_ctx_alloc(tfm, gfp);
 	if (!ctx)
 		return -ENOMEM;
 	for (i = 0; i < l->npkts && !err; i++)
@@ -310,14 +323,14 @@ static int quic_hp_apply(struct sk_buff *skb, unsigned int off, const u8 *mask,
 static int quic_protect_headers(const struct quic_hp *hp, struct sk_buff *skb,
 				unsigned int off, const struct quic_layout *l,
 				const struct quic_pkt *pkts,
-				unsigned int cid_len)
+				unsigned int cid_len, gfp_t gfp)
 {
 	unsigned int sample = off + 1 + cid_len + QUIC_MAX_PKT_NUM_LEN;
 	int err = 0;
 	unsigned int i;
 	u8 *masks;
 
-	masks = kmalloc_array(l->npkts, QUIC_HP_SAMPLE_SIZE, GFP_KERNEL);
+	masks = kmalloc_array(l->npkts, QUIC_HP_SAMPLE_SIZE, gfp);
 	if (!masks)
 		return -ENOMEM;
 	for (i = 0; i < l->npkts && !err; i++)
@@ -325,13 +338,42 @@ static int quic_protect_headers(const struct quic_hp *hp, struct sk_buff *skb,
 				    masks + i * QUIC_HP_SAMPLE_SIZE,
 				    QUIC_HP_SAMPLE_SIZE);
 	if (!err)
-		err = quic_hp_masks(hp, masks, l->npkts);
+		err = quic_hp_masks(hp, masks, l->npkts, gfp);
 	for (i = 0; i < l->npkts && !err; i++)
 		err = quic_hp_apply(skb, off + i * l->stride,
 				    masks + i * QUIC_HP_SAMPLE_SIZE, &pkts[i],
 				    cid_len);
 	kfree_sensitive(masks);
 	return err;
+}
+
+/**
+ * __quic_seal - quic_seal() in any context
+ * @tfm: AEAD transform with @key
+ * @key: AEAD key
+ * @hp: header protection
+ * @skb: as for quic_seal()
+ * @off: as for quic_seal()
+ * @l: as for quic_seal()
+ * @pkts: as for quic_seal()
+ * @cid_len: as for quic_seal()
+ * @gfp: GFP_KERNEL in process context; any other asks for a @tfm and a @hp that
+ *	 do not wait
+ *
+ * Context: as @gfp says.
+ * Return: 0, or a negative error; the packets are then in no defined state.
+ */
+int __quic_seal(struct crypto_aead *tfm, const struct quic_key *key,
+		const struct quic_hp *hp, struct sk_buff *skb,
+		unsigned int off, const struct quic_layout *l,
+		const struct quic_pkt *pkts, unsigned int cid_len, gfp_t gfp)
+{
+	int err;
+
+	err = quic_seal_pkts(tfm, key, skb, off, l, pkts, cid_len, gfp);
+	if (err)
+		return err;
+	return quic_protect_headers(hp, skb, off, l, pkts, cid_len, gfp);
 }
 
 /**
@@ -353,10 +395,6 @@ int quic_seal(const struct quic_key *key, const struct quic_hp *hp,
 	      const struct quic_layout *l, const struct quic_pkt *pkts,
 	      unsigned int cid_len)
 {
-	int err;
-
-	err = quic_seal_pkts(key, skb, off, l, pkts, cid_len);
-	if (err)
-		return err;
-	return quic_protect_headers(hp, skb, off, l, pkts, cid_len);
+	return __quic_seal(key->tfm, key, hp, skb, off, l, pkts, cid_len,
+			   GFP_KERNEL);
 }

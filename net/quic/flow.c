@@ -72,6 +72,7 @@ static void quic_flow_drop_keys(struct quic_flow *flow)
 		if (!key)
 			continue;
 		RCU_INIT_POINTER(flow->slot[phase], NULL);
+		quic_dev_drop(flow, phase);
 		quic_key_uninstall(key);
 	}
 }
@@ -96,10 +97,12 @@ static int quic_flow_set_key(struct quic_sock *qs, struct quic_flow *flow,
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 	old = quic_flow_slot(flow, gen & 1);
+	WRITE_ONCE(flow->gen, gen);
 	rcu_assign_pointer(flow->slot[gen & 1], key);
-	flow->gen = gen;
-	if (old)
+	if (old) {
+		quic_dev_drop(flow, gen & 1);
 		quic_key_uninstall(old);
+	}
 	return 0;
 }
 
@@ -134,7 +137,7 @@ quic_flow_alloc(const struct quic_flow_key *key,
 	if (!flow)
 		return ERR_PTR(-ENOMEM);
 	err = quic_hp_init(&flow->hp, quic_cipher_find(info->cipher_type),
-			   info->header_key);
+			   info->header_key, 0);
 	if (err) {
 		kfree(flow);
 		return ERR_PTR(err);

@@ -67,7 +67,7 @@ static struct quic_key *quic_key_alloc(struct net *net,
 	key = kzalloc(sizeof(*key), GFP_KERNEL_ACCOUNT);
 	if (!key)
 		return ERR_PTR(-ENOMEM);
-	key->tfm = quic_aead_alloc(cipher, secret);
+	key->tfm = quic_aead_alloc(cipher, secret, 0);
 	if (IS_ERR(key->tfm)) {
 		struct crypto_aead *tfm = key->tfm;
 

@@ -115,11 +115,16 @@ static int __init quic_init(void)
 	err = register_pernet_subsys(&quic_net_ops);
 	if (err)
 		goto err_keys_exit;
-	err = udp_register_ulp(&quic_ulp_ops);
+	err = quic_dev_init();
 	if (err)
 		goto err_unregister_pernet;
+	err = udp_register_ulp(&quic_ulp_ops);
+	if (err)
+		goto err_dev_exit;
 	return 0;
 
+err_dev_exit:
+	quic_dev_exit();
 err_unregister_pernet:
 	unregister_pernet_subsys(&quic_net_ops);
 err_keys_exit:
@@ -132,6 +137,7 @@ err_destroy_wq:
 static void __exit quic_exit(void)
 {
 	udp_unregister_ulp(&quic_ulp_ops);
+	quic_dev_exit();
 	unregister_pernet_subsys(&quic_net_ops);
 	/* No socket is left, but flows and keys may still wait to be freed */
 	rcu_barrier();

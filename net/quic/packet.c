@@ -63,27 +63,6 @@ unsigned int quic_layout_pkt_len(const struct quic_layout *l, unsigned int i)
 	return min(l->stride, l->wire_len - i * l->stride);
 }
 
-/**
- * quic_pkt_num_decode - full packet number, RFC 9000 appendix A.3
- * @expected: the number that would be the next
- * @truncated: as the header has it
- * @pn_len: bytes of it
- *
- * Return: the number nearest to @expected that ends in @truncated; it may be
- * more than QUIC_MAX_PKT_NUM only where @expected is.
- */
-u64 quic_pkt_num_decode(u64 expected, u32 truncated, unsigned int pn_len)
-{
-	u64 win = 1ULL << (pn_len * 8);
-	u64 pn = (expected & ~(win - 1)) | truncated;
-
-	if (pn + win / 2 <= expected && pn + win <= QUIC_MAX_PKT_NUM)
-		return pn + win;
-	if (pn > expected + win / 2 && pn >= win)
-		return pn - win;
-	return pn;
-}
-
 static u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
 {
 	u32 pn = 0;

@@ -34,6 +34,10 @@ struct net;
  * quic_key.lock (spinlock) covers the packet-number window only, never crypto.
  * The last reference may be dropped in any context: what must sleep is left to
  * rcu_work on quic_wq, which module exit drains.
+ *
+ * quic_dev_lock (mutex, device.c) protects which flow is in which device, and
+ * serialises the calls of drivers. It nests inside quic_sock.lock and inside
+ * RTNL; senders only try to take it.
  */
 
 /* Packets that threads send out of order may lag this far behind */
@@ -51,6 +55,13 @@ enum {
 	QUIC_MIB_TX_KEY_LIMIT,
 	QUIC_MIB_TX_MALFORMED,
 	QUIC_MIB_TX_OTHER_ERROR,
+	QUIC_MIB_CURR_TX_DEVICE,
+	QUIC_MIB_TX_DEVICE,
+	QUIC_MIB_TX_DEVICE_ERROR,
+	QUIC_MIB_TX_DEVICE_PACKETS,
+	QUIC_MIB_TX_DEVICE_BYTES,
+	QUIC_MIB_TX_DEVICE_FALLBACK,
+	QUIC_MIB_TX_DEVICE_DROP,
 	__QUIC_MIB_MAX
 };
 
@@ -219,6 +230,8 @@ struct quic_flow_key {
  * @ref: the table's and one per sender; the last frees by @rwork
  * @slot: keys of the two live generations, by Key Phase bit
  * @hp: header protection
+ * @dev: their offload, by Key Phase bit, changed under quic_dev_lock
+ * @dev_tried: which attempt at that was the last, see quic_dev_attempt()
  * @rwork: frees
  */
 struct quic_flow {
@@ -230,7 +243,39 @@ struct quic_flow {
 	refcount_t ref;
 	struct quic_key __rcu *slot[2];
 	struct quic_hp hp;
+#ifdef CONFIG_QUIC_CRYPTO_DEVICE
+	struct quic_dev_tx __rcu *dev[2];
+	unsigned long dev_tried[2];
+#endif
 	struct rcu_work rwork;
+};
+
+/**
+ * struct quic_dev_tx - a key of a flow that a device seals with
+ * @list: member of quic_dev_list as long as @netdev is set
+ * @ref: the flow's, and one per skb; the last frees by @rwork
+ * @netdev: device, NULL once it is gone
+ * @tracker: of the reference on @netdev
+ * @net: the flow's namespace, which is there while @bound
+ * @bound: the flow has it, under quic_dev_lock
+ * @key: key, for its nonces
+ * @tfm: AEAD transform for softirq
+ * @hp: header protection for softirq
+ * @rwork: frees
+ * @dev: what the driver sees, with its state at the end
+ */
+struct quic_dev_tx {
+	struct list_head list;
+	refcount_t ref;
+	struct net_device __rcu *netdev;
+	netdevice_tracker tracker;
+	struct net *net;
+	bool bound;
+	struct quic_key *key;
+	struct crypto_aead *tfm;
+	struct quic_hp hp;
+	struct rcu_work rwork;
+	struct quicdev_flow dev;
 };
 
 /**
@@ -256,7 +301,6 @@ extern struct udp_ulp_ops quic_ulp_ops;
 int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 		     bool tag_room);
 unsigned int quic_layout_pkt_len(const struct quic_layout *l, unsigned int i);
-u64 quic_pkt_num_decode(u64 expected, u32 truncated, unsigned int pn_len);
 int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		   const u8 *cid, unsigned int cid_len, u64 expected);
 void quic_nonce(u8 *nonce, const u8 *iv, u64 pn);
@@ -268,12 +312,17 @@ void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,
 /* crypto.c */
 const struct quic_cipher *quic_cipher_find(u16 type);
 struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
-				    const u8 *key);
+				    const u8 *key, u32 mask);
 void quic_aead_free(struct crypto_aead *tfm);
 int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
-		 const u8 *key);
+		 const u8 *key, u32 mask);
 void quic_hp_destroy(struct quic_hp *hp);
-int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n);
+int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n,
+		  gfp_t gfp);
+int __quic_seal(struct crypto_aead *tfm, const struct quic_key *key,
+		const struct quic_hp *hp, struct sk_buff *skb,
+		unsigned int off, const struct quic_layout *l,
+		const struct quic_pkt *pkts, unsigned int cid_len, gfp_t gfp);
 int quic_seal(const struct quic_key *key, const struct quic_hp *hp,
 	      struct sk_buff *skb, unsigned int off,
 	      const struct quic_layout *l, const struct quic_pkt *pkts,
@@ -314,6 +363,39 @@ int quic_flow_key_set_dst(struct quic_flow_key *key, const struct sock *sk,
 /* tx.c */
 int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		 size_t len, udp_ulp_send_t send);
+
+/* device.c, device_fallback.c */
+#ifdef CONFIG_QUIC_CRYPTO_DEVICE
+bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
+		   struct quic_key *key, struct sk_buff *skb,
+		   const struct quic_layout *l, const struct quic_pkt *pkts);
+void quic_dev_drop(struct quic_flow *flow, unsigned int phase);
+struct sk_buff *quic_dev_validate(struct sk_buff *skb, struct net_device *dev,
+				  const struct quic_skb_ext *ext);
+int quic_dev_init(void);
+void quic_dev_exit(void);
+#else
+static inline bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
+				 struct quic_key *key, struct sk_buff *skb,
+				 const struct quic_layout *l,
+				 const struct quic_pkt *pkts)
+{
+	return false;
+}
+
+static inline void quic_dev_drop(struct quic_flow *flow, unsigned int phase)
+{
+}
+
+static inline int quic_dev_init(void)
+{
+	return 0;
+}
+
+static inline void quic_dev_exit(void)
+{
+}
+#endif
 
 /* proc.c */
 #ifdef CONFIG_PROC_FS

@@ -5,6 +5,7 @@
 #if !defined(_NET_QUIC_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _NET_QUIC_TRACE_H
 
+#include <linux/netdevice.h>
 #include <linux/tracepoint.h>
 
 #include "quic.h"
@@ -82,6 +83,103 @@ TRACE_EVENT(quic_seal_error,
 	TP_printk("sock=%p npkts=%u err=%d", __entry->qs, __entry->npkts,
 		  __entry->err)
 );
+
+#ifdef CONFIG_QUIC_CRYPTO_DEVICE
+TRACE_EVENT(quic_device_add,
+
+	TP_PROTO(const struct net_device *netdev,
+		 const struct quicdev_flow *flow, int err, const char *msg),
+
+	TP_ARGS(netdev, flow, err, msg),
+
+	TP_STRUCT__entry(
+		__string(netdev, netdev->name)
+		__string(msg, msg ?: "")
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+		__field(u64, pkt_num)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__assign_str(netdev);
+		__assign_str(msg);
+		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
+		__entry->cid_len = flow->cid_len;
+		__entry->gen = flow->key_gen;
+		__entry->pkt_num = flow->next_pkt_num;
+		__entry->err = err;
+	),
+
+	TP_printk("netdev=%s cid=%s gen=%u pkt_num=%llu err=%d %s",
+		  __get_str(netdev),
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen, __entry->pkt_num, __entry->err,
+		  __get_str(msg))
+);
+
+TRACE_EVENT(quic_device_del,
+
+	TP_PROTO(const struct net_device *netdev,
+		 const struct quicdev_flow *flow),
+
+	TP_ARGS(netdev, flow),
+
+	TP_STRUCT__entry(
+		__string(netdev, netdev->name)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+	),
+
+	TP_fast_assign(
+		__assign_str(netdev);
+		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
+		__entry->cid_len = flow->cid_len;
+		__entry->gen = flow->key_gen;
+	),
+
+	TP_printk("netdev=%s cid=%s gen=%u", __get_str(netdev),
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen)
+);
+
+TRACE_EVENT(quic_device_fallback,
+
+	TP_PROTO(const struct net_device *netdev,
+		 const struct quicdev_flow *flow, u64 pkt_num,
+		 unsigned int npkts, bool sealed),
+
+	TP_ARGS(netdev, flow, pkt_num, npkts, sealed),
+
+	TP_STRUCT__entry(
+		__string(netdev, netdev->name)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+		__field(bool, sealed)
+		__field(unsigned int, npkts)
+		__field(u64, pkt_num)
+	),
+
+	TP_fast_assign(
+		__assign_str(netdev);
+		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
+		__entry->cid_len = flow->cid_len;
+		__entry->gen = flow->key_gen;
+		__entry->sealed = sealed;
+		__entry->npkts = npkts;
+		__entry->pkt_num = pkt_num;
+	),
+
+	TP_printk("netdev=%s cid=%s gen=%u pkt_num=%llu npkts=%u sealed=%d",
+		  __get_str(netdev),
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen, __entry->pkt_num, __entry->npkts,
+		  __entry->sealed)
+);
+#endif
 
 #endif /* _NET_QUIC_TRACE_H */
 

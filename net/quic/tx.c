@@ -32,7 +32,9 @@
  * @gso_size: packets' size on the wire, 0 for a single packet
  * @layout: where they are
  * @dst: destination as the application gave it, to find the flow
- * @sealed: the packets were sealed; what fails later is not our failure
+ * @device: the packets were left to a device to seal
+ * @sealed: the packets were sealed or are left to a device; what fails later is
+ *	    not our failure
  */
 struct quic_tx {
 	struct udp_ulp_tx ulp;
@@ -44,6 +46,7 @@ struct quic_tx {
 	unsigned int gso_size;
 	struct quic_layout layout;
 	struct quic_flow_key dst;
+	bool device;
 	bool sealed;
 };
 
@@ -51,7 +54,6 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 			struct sk_buff *skb)
 {
 	struct quic_tx *tx = container_of(from, struct quic_tx, ulp);
-	unsigned int room = tx->layout.tag_room ? 0 : QUIC_TAG_SIZE;
 	unsigned int pkt = offset / tx->layout.stride;
 	unsigned int pos = offset % tx->layout.stride;
 	unsigned int size, n;
@@ -62,13 +64,17 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 			size = quic_layout_pkt_len(&tx->layout, ++pkt);
 			pos = 0;
 		}
-		if (pos < size - room) {
-			n = min_t(unsigned int, len, size - room - pos);
+		if (pos < size - QUIC_TAG_SIZE) {
+			n = min_t(unsigned int, len,
+				  size - QUIC_TAG_SIZE - pos);
 			if (!copy_from_iter_full(to, n, &tx->msg->msg_iter))
 				return -EFAULT;
 		} else {
+			/* What the user has there is no device's business */
 			n = min_t(unsigned int, len, size - pos);
 			memset(to, 0, n);
+			if (tx->layout.tag_room)
+				iov_iter_advance(&tx->msg->msg_iter, n);
 		}
 	}
 	return 0;
@@ -174,12 +180,17 @@ static int quic_tx_seal(struct quic_tx *tx, struct sk_buff *skb,
 		return PTR_ERR(key);
 
 	err = quic_key_reserve(key, pkts, tx->layout.npkts);
-	if (!err) {
-		err = quic_seal(key, &flow->hp, skb, off, &tx->layout, pkts,
-				flow->key.cid_len);
-		if (err)
-			quic_key_release(key, pkts, tx->layout.npkts);
+	if (err)
+		goto out;
+	if (quic_dev_seal(tx->sk, flow, key, skb, &tx->layout, pkts)) {
+		tx->device = true;
+		goto out;
 	}
+	err = quic_seal(key, &flow->hp, skb, off, &tx->layout, pkts,
+			flow->key.cid_len);
+	if (err)
+		quic_key_release(key, pkts, tx->layout.npkts);
+out:
 	quic_key_put(key);
 	return err;
 }
@@ -223,6 +234,11 @@ static int quic_tx_finish(struct udp_ulp_tx *ulp, struct sk_buff *skb,
 	/* The payload is not what getfrag produced */
 	skb->ip_summed = CHECKSUM_PARTIAL;
 	tx->sealed = true;
+	if (tx->device) {
+		QUIC_ADD_STATS(net, TX_DEVICE_PACKETS, tx->layout.npkts);
+		QUIC_ADD_STATS(net, TX_DEVICE_BYTES, tx->layout.wire_len);
+		return 0;
+	}
 	QUIC_ADD_STATS(net, TX_SW_PACKETS, tx->layout.npkts);
 	QUIC_ADD_STATS(net, TX_SW_BYTES, tx->layout.wire_len);
 	return 0;

@@ -1,0 +1,771 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device that seals QUIC packets.
+ *
+ * Nothing here comes from net/quic but what any driver sees of it, so that the
+ * one can be tested against the other.
+ */
+
+#include <crypto/aead.h>
+#include <crypto/aes.h>
+#include <crypto/chacha.h>
+#include <linux/debugfs.h>
+#include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/udp.h>
+#include <linux/unaligned.h>
+#include <linux/workqueue.h>
+#include <net/checksum.h>
+#include <net/gso.h>
+#include <net/quic.h>
+#include <net/sock.h>
+
+#include "netdevsim.h"
+
+#define NSIM_QUIC_MAX_KEYS	1024
+
+/* What goes out in place of packets that nobody seals */
+#define NSIM_QUIC_PATTERN	0xff
+
+/* ccm(aes) wants the length of its length field, less one, before the nonce */
+#define NSIM_QUIC_CCM_IV_B0	2
+
+/**
+ * struct nsim_quic_key - a key in the device
+ * @ns: device
+ * @flow: what the core knows of it
+ * @epoch: of the device when it got the key, see struct nsim_quic
+ * @ready: acknowledged
+ * @ack: acknowledges, where that is delayed
+ * @aes: header protection, for ciphers with AES
+ * @chacha: header protection, for ChaCha20
+ * @aead: AEAD transform, synchronous
+ * @lock: protects what is needed to seal a packet, that is, what follows
+ * @req: AEAD request
+ * @sg: the packet
+ * @iv: the packet's nonce, as @aead wants it
+ */
+struct nsim_quic_key {
+	struct netdevsim *ns;
+	struct quicdev_flow *flow;
+	int epoch;
+	bool ready;
+	struct delayed_work ack;
+	union {
+		struct crypto_aes_ctx aes;
+		u32 chacha[CHACHA_KEY_SIZE / sizeof(u32)];
+	};
+	struct crypto_aead *aead;
+
+	spinlock_t lock;	/* see above */
+	struct aead_request *req;
+	struct scatterlist sg;
+	u8 iv[AES_BLOCK_SIZE];
+};
+
+/* In struct quicdev_flow */
+struct nsim_quic_state {
+	struct nsim_quic_key *key;
+};
+
+static const char nsim_quic_stat_names[][ETH_GSTRING_LEN] = {
+	[NSIM_QUIC_TX_PACKETS]		= "tx_quic_encrypted_packets",
+	[NSIM_QUIC_TX_BYTES]		= "tx_quic_encrypted_bytes",
+	[NSIM_QUIC_TX_CTX]		= "tx_quic_ctx",
+	[NSIM_QUIC_TX_DEL]		= "tx_quic_del",
+	[NSIM_QUIC_TX_DROP_NO_KEY]	= "tx_quic_drop_no_key",
+	[NSIM_QUIC_TX_DROP_BAD]		= "tx_quic_drop_bad",
+	[NSIM_QUIC_TX_FREE]		= "tx_quic_free_packets",
+};
+
+static void nsim_quic_count(struct netdevsim *ns, enum nsim_quic_stat stat,
+			    unsigned int n)
+{
+	atomic64_add(n, &ns->quic.stats[stat]);
+}
+
+int nsim_quic_get_sset_count(void)
+{
+	return NSIM_QUIC_STATS;
+}
+
+void nsim_quic_get_strings(u8 *data)
+{
+	memcpy(data, nsim_quic_stat_names, sizeof(nsim_quic_stat_names));
+}
+
+void nsim_quic_get_stats(struct netdevsim *ns, u64 *data)
+{
+	unsigned int i;
+
+	for (i = 0; i < NSIM_QUIC_STATS; i++)
+		data[i] = atomic64_read(&ns->quic.stats[i]);
+}
+
+/* RFC 9001 5.3 */
+static void nsim_quic_set_iv(struct nsim_quic_key *key, u64 pn)
+{
+	const struct quicdev_flow *flow = key->flow;
+	u8 *nonce = key->iv, *p;
+
+	memset(key->iv, 0, sizeof(key->iv));
+	if (flow->cipher_type == TLS_CIPHER_AES_CCM_128)
+		*nonce++ = NSIM_QUIC_CCM_IV_B0;
+	memcpy(nonce, flow->iv, QUIC_MAX_IV_SIZE);
+	p = nonce + QUIC_MAX_IV_SIZE - sizeof(pn);
+	put_unaligned_be64(get_unaligned_be64(p) ^ pn, p);
+}
+
+static int nsim_quic_encrypt(struct nsim_quic_key *key, u8 *pkt,
+			     unsigned int len, unsigned int hdr_len, u64 pn)
+{
+	int err;
+
+	/* A real device has its own copy of the packet, and its own engine */
+	spin_lock(&key->lock);
+	nsim_quic_set_iv(key, pn);
+	sg_init_one(&key->sg, pkt, len);
+	aead_request_set_ad(key->req, hdr_len);
+	aead_request_set_crypt(key->req, &key->sg, &key->sg,
+			       len - hdr_len - QUIC_TAG_SIZE, key->iv);
+	err = crypto_aead_encrypt(key->req);
+	spin_unlock(&key->lock);
+	return err;
+}
+
+/* RFC 9001 5.4.3 and 5.4.4 */
+static void nsim_quic_hp_mask(const struct nsim_quic_key *key,
+			      const u8 *sample, u8 *mask)
+{
+	u32 state[CHACHA_STATE_WORDS];
+
+	if (key->flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305) {
+		aes_encrypt(&key->aes, mask, sample);
+		return;
+	}
+	chacha_init(state, key->chacha, sample);
+	memset(mask, 0, QUIC_HP_MASK_SIZE);
+	chacha20_crypt(state, mask, mask, QUIC_HP_MASK_SIZE);
+	memzero_explicit(state, sizeof(state));
+}
+
+/* RFC 9001 5.4.1 */
+static void nsim_quic_protect_header(const struct nsim_quic_key *key, u8 *pkt,
+				     unsigned int pn_off, unsigned int pn_len)
+{
+	const u8 *sample = pkt + pn_off + QUIC_MAX_PKT_NUM_LEN;
+	u8 mask[QUIC_HP_SAMPLE_SIZE];
+	unsigned int i;
+
+	BUILD_BUG_ON(QUIC_HP_SAMPLE_SIZE != AES_BLOCK_SIZE);
+	nsim_quic_hp_mask(key, sample, mask);
+	pkt[0] ^= mask[0] & QUIC_HDR_PROTECTED;
+	for (i = 0; i < pn_len; i++)
+		pkt[pn_off + i] ^= mask[1 + i];
+}
+
+static bool nsim_quic_pkt_num(const u8 *pkt, unsigned int pn_off,
+			      unsigned int pn_len,
+			      const struct quic_skb_ext *ext, u64 *pn)
+{
+	u32 truncated = get_unaligned_be32(pkt + pn_off);
+
+	truncated >>= 8 * (QUIC_MAX_PKT_NUM_LEN - pn_len);
+	return quic_skb_pkt_num(ext, truncated, pn_len, pn);
+}
+
+/* The flow says all that is needed. The rest is to find out when what arrives
+ * here is not what the core had sent, and its number would be a wrong one.
+ */
+static bool nsim_quic_pkt_ok(const struct quicdev_flow *flow, const u8 *pkt,
+			     unsigned int len)
+{
+	if (len < 1 + flow->cid_len + QUIC_MAX_PKT_NUM_LEN + QUIC_TAG_SIZE)
+		return false;
+	if (pkt[0] & QUIC_HDR_LONG ||
+	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(flow->key_gen & 1))
+		return false;
+	return !memcmp(pkt + 1, flow->cid, flow->cid_len);
+}
+
+/**
+ * nsim_quic_seal - seal a packet in place
+ * @key: key
+ * @pkt: packet, with room for the tag
+ * @len: bytes of it, on the wire
+ * @ext: of the skb that it came in
+ *
+ * Return: bytes of payload, or a negative error.
+ */
+static int nsim_quic_seal(struct nsim_quic_key *key, u8 *pkt, unsigned int len,
+			  const struct quic_skb_ext *ext)
+{
+	unsigned int pn_off = 1 + key->flow->cid_len, hdr_len, pn_len;
+	u64 pn;
+	int err;
+
+	if (!nsim_quic_pkt_ok(key->flow, pkt, len))
+		return -EINVAL;
+	pn_len = (pkt[0] & QUIC_HDR_PN_LEN) + 1;
+	hdr_len = pn_off + pn_len;
+	if (!nsim_quic_pkt_num(pkt, pn_off, pn_len, ext, &pn))
+		return -EINVAL;
+
+	err = nsim_quic_encrypt(key, pkt, len, hdr_len, pn);
+	if (err)
+		return err;
+	nsim_quic_protect_header(key, pkt, pn_off, pn_len);
+	return len - hdr_len - QUIC_TAG_SIZE;
+}
+
+static bool nsim_quic_udp_ok(struct sk_buff *skb)
+{
+	int off = skb_transport_offset(skb);
+
+	if (!skb_transport_header_was_set(skb) || skb->encapsulation ||
+	    off < 0 || !pskb_may_pull(skb, off + sizeof(struct udphdr)))
+		return false;
+	return skb_is_gso(skb) ||
+	       ntohs(udp_hdr(skb)->len) == skb->len - off;
+}
+
+static void nsim_quic_skb_done(struct sk_buff *skb)
+{
+	skb->decrypted = 0;
+	skb_ext_del(skb, SKB_EXT_QUIC);
+}
+
+static __wsum nsim_quic_sum(const struct sk_buff *skb, unsigned int off)
+{
+	return csum_partial(skb->data + off, skb->len - off, 0);
+}
+
+/* Where TX checksums were turned off, the stack has made one that is right
+ * for what has not been sealed. To turn them off must not hurt keys that are
+ * in the device.
+ */
+static void nsim_quic_fix_checksum(struct sk_buff *skb, unsigned int off,
+				   __wsum before)
+{
+	struct udphdr *uh = udp_hdr(skb);
+
+	if (!uh->check)
+		return;
+	csum_replace_by_diff(&uh->check,
+			     csum_sub(nsim_quic_sum(skb, off), before));
+	if (!uh->check)
+		uh->check = CSUM_MANGLED_0;
+}
+
+/* The key may be gone once the last skb is done that holds its flow */
+static int nsim_quic_seal_skb(struct netdevsim *ns, struct nsim_quic_key *key,
+			      struct sk_buff *skb,
+			      const struct quic_skb_ext *ext)
+{
+	bool partial = skb->ip_summed == CHECKSUM_PARTIAL;
+	unsigned int off;
+	__wsum sum = 0;
+	int len;
+
+	/* Taps may look at the data, and others may own it */
+	if (skb_linearize_cow(skb))
+		return -ENOMEM;
+	if (!nsim_quic_udp_ok(skb))
+		return -EINVAL;
+	off = skb_transport_offset(skb) + sizeof(struct udphdr);
+	if (!partial)
+		sum = nsim_quic_sum(skb, off);
+	len = nsim_quic_seal(key, skb->data + off, skb->len - off, ext);
+	if (len < 0)
+		return len;
+	if (atomic_read(&ns->quic.corrupt) > 0 &&
+	    atomic_dec_if_positive(&ns->quic.corrupt) >= 0)
+		skb->data[skb->len - 1] ^= 1;
+
+	nsim_quic_skb_done(skb);
+	if (!partial)
+		nsim_quic_fix_checksum(skb, off, sum);
+	else if (skb_checksum_help(skb))
+		return -ENOMEM;
+	nsim_quic_count(ns, NSIM_QUIC_TX_PACKETS, 1);
+	nsim_quic_count(ns, NSIM_QUIC_TX_BYTES, len);
+	return 0;
+}
+
+static unsigned int nsim_quic_pkts(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
+}
+
+static struct sk_buff *nsim_quic_drop(struct netdevsim *ns,
+				      struct sk_buff *skb,
+				      enum nsim_quic_stat stat,
+				      unsigned int *dropped)
+{
+	unsigned int n = nsim_quic_pkts(skb);
+
+	nsim_quic_count(ns, stat, n);
+	*dropped += n;
+	kfree_skb(skb);
+	return NULL;
+}
+
+static bool nsim_quic_is_uso(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) &&
+	       skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4;
+}
+
+/* With NETIF_F_SG segments share the data of @skb, else they have copies */
+static struct sk_buff *nsim_quic_segment(struct netdevsim *ns,
+					 struct sk_buff *skb,
+					 netdev_features_t features,
+					 unsigned int *dropped)
+{
+	struct sk_buff *segs;
+
+	if (!nsim_quic_is_uso(skb))
+		return skb;
+	segs = skb_gso_segment(skb, features | NETIF_F_HW_CSUM);
+	if (IS_ERR_OR_NULL(segs))
+		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD, dropped);
+	consume_skb(skb);
+	return segs;
+}
+
+static struct sk_buff *nsim_quic_seal_list(struct netdevsim *ns,
+					   struct nsim_quic_key *key,
+					   struct sk_buff *segs,
+					   const struct quic_skb_ext *ext,
+					   unsigned int *dropped)
+{
+	struct sk_buff *first = NULL, **last = &first, *skb, *next;
+
+	skb_list_walk_safe(segs, skb, next) {
+		skb_mark_not_on_list(skb);
+		if (nsim_quic_seal_skb(ns, key, skb, ext)) {
+			nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD,
+				       dropped);
+			continue;
+		}
+		*last = skb;
+		last = &skb->next;
+	}
+	return first;
+}
+
+/* Crypto in a NIC costs the host nothing. So that its own shows, there is a
+ * mode without: the UDP payload becomes a pattern, headers of packets and all,
+ * and takes the way of any other. The data itself is not touched.
+ */
+static int nsim_quic_blank(struct netdevsim *ns, struct sk_buff *skb)
+{
+	unsigned int off, len, n, i;
+	int err;
+
+	if (!nsim_quic_udp_ok(skb))
+		return -EINVAL;
+	off = skb_transport_offset(skb) + sizeof(struct udphdr);
+	len = skb->len - off;
+	if (len > MAX_SKB_FRAGS * PAGE_SIZE)
+		return -EMSGSIZE;
+	err = pskb_trim(skb, off);
+	if (err)
+		return err;
+	for (i = 0; len; i++, len -= n) {
+		n = min_t(unsigned int, len, PAGE_SIZE);
+		get_page(ns->quic.pattern);
+		skb_fill_page_desc(skb, i, ns->quic.pattern, 0, n);
+		skb->data_len += n;
+		skb->len += n;
+	}
+	skb_shinfo(skb)->flags |= SKBFL_SHARED_FRAG;
+	if (skb->ip_summed == CHECKSUM_NONE)
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+	nsim_quic_skb_done(skb);
+	nsim_quic_count(ns, NSIM_QUIC_TX_FREE, nsim_quic_pkts(skb));
+	return 0;
+}
+
+static struct nsim_quic_key *nsim_quic_find_key(struct netdevsim *ns,
+						struct quicdev_flow *flow)
+{
+	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_quic_key *key = state->key;
+
+	if (!key || key->ns != ns || !READ_ONCE(key->ready) ||
+	    key->epoch != atomic_read(&ns->quic.epoch))
+		return NULL;
+	return key;
+}
+
+static struct sk_buff *nsim_quic_tx_flow(struct netdevsim *ns,
+					 struct sk_buff *skb,
+					 unsigned int *dropped)
+{
+	/* The segments may be done with it before the last of them is */
+	const struct quic_skb_ext ext = *quicdev_skb_ext(skb);
+	struct nsim_quic_key *key;
+
+	key = nsim_quic_find_key(ns, ext.flow);
+	if (!key)
+		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_NO_KEY,
+				      dropped);
+	if (READ_ONCE(ns->quic.free_crypto)) {
+		if (nsim_quic_blank(ns, skb))
+			return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD,
+					      dropped);
+		return nsim_quic_segment(ns, skb, NETIF_F_SG, dropped);
+	}
+	skb = nsim_quic_segment(ns, skb, 0, dropped);
+	return nsim_quic_seal_list(ns, key, skb, &ext, dropped);
+}
+
+/* Left to a device, but it does not say with which key. TLS has that mark,
+ * too.
+ */
+static bool nsim_quic_lost_flow(const struct sk_buff *skb)
+{
+	return skb_is_decrypted(skb) && (!skb->sk || sk_is_udp(skb->sk));
+}
+
+/**
+ * nsim_quic_tx - what becomes of an skb on its way to the wire
+ * @ns: device
+ * @skb: skb, consumed
+ * @dropped: packets that are dropped get added here
+ *
+ * Context: ndo_start_xmit().
+ * Return: list of skbs to send, which may be empty. All that is to be sealed
+ * is.
+ */
+struct sk_buff *nsim_quic_tx(struct netdevsim *ns, struct sk_buff *skb,
+			     unsigned int *dropped)
+{
+	if (quicdev_skb_ext(skb))
+		return nsim_quic_tx_flow(ns, skb, dropped);
+	if (nsim_quic_lost_flow(skb))
+		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD, dropped);
+	return nsim_quic_segment(ns, skb, NETIF_F_SG, dropped);
+}
+
+static const char *nsim_quic_alg(const struct quicdev_flow *flow)
+{
+	switch (flow->cipher_type) {
+	case TLS_CIPHER_AES_CCM_128:
+		return "ccm(aes)";
+	case TLS_CIPHER_CHACHA20_POLY1305:
+		return "rfc7539(chacha20,poly1305)";
+	default:
+		return "gcm(aes)";
+	}
+}
+
+static int nsim_quic_set_aead(struct nsim_quic_key *key,
+			      const struct quicdev_flow *flow)
+{
+	struct crypto_aead *aead;
+	int err;
+
+	/* Nobody can wait in ndo_start_xmit() */
+	aead = crypto_alloc_aead(nsim_quic_alg(flow), 0, CRYPTO_ALG_ASYNC);
+	if (IS_ERR(aead))
+		return PTR_ERR(aead);
+	key->aead = aead;
+	err = crypto_aead_setkey(aead, flow->key, flow->key_size);
+	if (!err)
+		err = crypto_aead_setauthsize(aead, QUIC_TAG_SIZE);
+	if (err)
+		return err;
+	key->req = aead_request_alloc(aead, GFP_KERNEL);
+	if (!key->req)
+		return -ENOMEM;
+	aead_request_set_callback(key->req, 0, NULL, NULL);
+	return 0;
+}
+
+static int nsim_quic_set_hp(struct nsim_quic_key *key,
+			    const struct quicdev_flow *flow)
+{
+	unsigned int i;
+
+	if (flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305)
+		return aes_expandkey(&key->aes, flow->header_key,
+				     flow->key_size);
+	for (i = 0; i < ARRAY_SIZE(key->chacha); i++)
+		key->chacha[i] = get_unaligned_le32(flow->header_key +
+						    i * sizeof(u32));
+	return 0;
+}
+
+static void nsim_quic_key_free(struct nsim_quic_key *key)
+{
+	aead_request_free(key->req);
+	crypto_free_aead(key->aead);
+	kfree_sensitive(key);
+}
+
+static void nsim_quic_ack(struct work_struct *work)
+{
+	struct nsim_quic_key *key = container_of(to_delayed_work(work),
+						 struct nsim_quic_key, ack);
+	int err = -(int)READ_ONCE(key->ns->quic.refuse_add);
+
+	WRITE_ONCE(key->ready, !err);
+	quicdev_add_done(key->flow, err);
+}
+
+static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
+						 struct quicdev_flow *flow)
+{
+	struct nsim_quic_key *key;
+	int err;
+
+	key = kzalloc(sizeof(*key), GFP_KERNEL);
+	if (!key)
+		return ERR_PTR(-ENOMEM);
+	key->ns = ns;
+	key->flow = flow;
+	key->epoch = atomic_read(&ns->quic.epoch);
+	spin_lock_init(&key->lock);
+	INIT_DELAYED_WORK(&key->ack, nsim_quic_ack);
+	err = nsim_quic_set_aead(key, flow);
+	if (!err)
+		err = nsim_quic_set_hp(key, flow);
+	if (err) {
+		nsim_quic_key_free(key);
+		return ERR_PTR(err);
+	}
+	return key;
+}
+
+static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_flow *flow,
+			     struct netlink_ext_ack *extack)
+{
+	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_dev *nsim_dev = ns->nsim_dev;
+	struct nsim_quic_key *key;
+
+	BUILD_BUG_ON(sizeof(*state) > QUICDEV_STATE_SIZE);
+	if (!atomic_add_unless(&nsim_dev->quic.keys, 1,
+			       nsim_dev->quic.max_keys)) {
+		NSIM_EA(extack, "No room for more QUIC keys");
+		return -ENOSPC;
+	}
+	key = nsim_quic_key_alloc(ns, flow);
+	if (IS_ERR(key)) {
+		atomic_dec(&nsim_dev->quic.keys);
+		NSIM_EA(extack, "Failed to set up QUIC key");
+		return PTR_ERR(key);
+	}
+	state->key = key;
+	atomic_inc(&ns->quic.keys);
+	nsim_quic_count(ns, NSIM_QUIC_TX_CTX, 1);
+	return 0;
+}
+
+static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
+			     enum quicdev_direction direction,
+			     struct quicdev_flow *flow,
+			     struct netlink_ext_ack *extack)
+{
+	struct nsim_quic_state *state = quicdev_state(flow);
+	struct netdevsim *ns = netdev_priv(netdev);
+	u32 delay, refuse;
+	int err;
+
+	if (direction != QUICDEV_TX) {
+		NSIM_EA(extack, "QUIC packets are only sealed, not opened");
+		return -EOPNOTSUPP;
+	}
+	delay = READ_ONCE(ns->quic.delay_ack);
+	refuse = READ_ONCE(ns->quic.refuse_add);
+	if (refuse && !delay) {
+		NSIM_EA(extack, "QUIC key refused, as debugfs says");
+		return -(int)refuse;
+	}
+	err = nsim_quic_key_add(ns, flow, extack);
+	if (err)
+		return err;
+	if (delay) {
+		schedule_delayed_work(&state->key->ack,
+				      msecs_to_jiffies(delay));
+		return -EINPROGRESS;
+	}
+	WRITE_ONCE(state->key->ready, true);
+	return 0;
+}
+
+static void nsim_quic_dev_del(struct net_device *netdev,
+			      enum quicdev_direction direction,
+			      struct quicdev_flow *flow)
+{
+	struct nsim_quic_state *state = quicdev_state(flow);
+	struct netdevsim *ns = netdev_priv(netdev);
+
+	/* Packets are sealed before ndo_start_xmit() returns, none is left */
+	cancel_delayed_work_sync(&state->key->ack);
+	nsim_quic_key_free(state->key);
+	state->key = NULL;
+	atomic_dec(&ns->quic.keys);
+	atomic_dec(&ns->nsim_dev->quic.keys);
+	nsim_quic_count(ns, NSIM_QUIC_TX_DEL, 1);
+}
+
+static int nsim_quic_refuse_add_get(void *data, u64 *val)
+{
+	struct netdevsim *ns = data;
+
+	*val = ns->quic.refuse_add;
+	return 0;
+}
+
+static int nsim_quic_refuse_add_set(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	/* That one is no refusal */
+	if (val > MAX_ERRNO || val == EINPROGRESS)
+		return -EINVAL;
+	WRITE_ONCE(ns->quic.refuse_add, val);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_refuse_add_fops, nsim_quic_refuse_add_get,
+			 nsim_quic_refuse_add_set, "%llu\n");
+
+static int nsim_quic_lose_keys(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	atomic_inc(&ns->quic.epoch);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_lose_keys_fops, NULL, nsim_quic_lose_keys,
+			 "%llu\n");
+
+/* As drivers recover from firmware that has hung. RTNL keeps the device. */
+static int nsim_quic_reset(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	rtnl_lock();
+	atomic_inc(&ns->quic.epoch);
+	quicdev_keys_lost(ns->netdev);
+	rtnl_unlock();
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_reset_fops, NULL, nsim_quic_reset,
+			 "%llu\n");
+
+static const struct quicdev_caps nsim_quic_caps = {
+	.ciphers	= QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
+			  QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_256) |
+			  QUICDEV_CIPHER(TLS_CIPHER_AES_CCM_128) |
+			  QUICDEV_CIPHER(TLS_CIPHER_CHACHA20_POLY1305),
+	.cid_lens	= GENMASK(QUIC_MAX_CONNECTION_ID_SIZE, 0),
+	.pkt_num_lens	= GENMASK(QUIC_MAX_PKT_NUM_LEN, 1),
+};
+
+static const struct quicdev_ops nsim_quicdev_ops = {
+	.caps		= &nsim_quic_caps,
+	.quic_dev_add	= nsim_quic_dev_add,
+	.quic_dev_del	= nsim_quic_dev_del,
+};
+
+/**
+ * nsim_quic_debugfs_init - let tests provoke what devices do rarely
+ * @ns: device
+ *
+ * refuse_add: errno to refuse keys with, 0 to take them
+ * delay_ack: milliseconds until a key is acknowledged, or refused
+ * lose_keys: forget all keys that are installed
+ * reset: the same, and say so
+ * corrupt: number of sealed packets to flip a bit in
+ * free_crypto: send a pattern instead of sealing
+ */
+void nsim_quic_debugfs_init(struct netdevsim *ns)
+{
+	struct dentry *ddir;
+
+	ddir = debugfs_create_dir("quic", ns->nsim_dev_port->ddir);
+	ns->quic.ddir = ddir;
+	debugfs_create_file("refuse_add", 0600, ddir, ns,
+			    &nsim_quic_refuse_add_fops);
+	debugfs_create_u32("delay_ack", 0600, ddir, &ns->quic.delay_ack);
+	debugfs_create_file("lose_keys", 0200, ddir, ns,
+			    &nsim_quic_lose_keys_fops);
+	debugfs_create_file("reset", 0200, ddir, ns, &nsim_quic_reset_fops);
+	debugfs_create_atomic_t("corrupt", 0600, ddir, &ns->quic.corrupt);
+	debugfs_create_bool("free_crypto", 0600, ddir, &ns->quic.free_crypto);
+}
+
+/* Before RTNL is taken, as reset takes it */
+void nsim_quic_debugfs_exit(struct netdevsim *ns)
+{
+	debugfs_remove(ns->quic.ddir);
+}
+
+int nsim_quic_init(struct netdevsim *ns)
+{
+	struct net_device *dev = ns->netdev;
+
+	BUILD_BUG_ON(ARRAY_SIZE(nsim_quic_stat_names) != NSIM_QUIC_STATS);
+	ns->quic.pattern = alloc_page(GFP_KERNEL);
+	if (!ns->quic.pattern)
+		return -ENOMEM;
+	memset(page_address(ns->quic.pattern), NSIM_QUIC_PATTERN, PAGE_SIZE);
+
+	dev->quicdev_ops = &nsim_quicdev_ops;
+	/* QUIC depends on checksums, and the rest on scatter-gather. So let
+	 * them change, and come back.
+	 */
+	dev->hw_features |= NETIF_F_HW_QUIC_TX | NETIF_F_GSO_UDP_L4 |
+			    NETIF_F_HW_CSUM | NETIF_F_SG | NETIF_F_TSO;
+	return 0;
+}
+
+void nsim_quic_teardown(struct netdevsim *ns)
+{
+	WARN_ON(atomic_read(&ns->quic.keys));
+	put_page(ns->quic.pattern);
+}
+
+static u64 nsim_quic_occ_get(void *priv)
+{
+	struct nsim_dev *nsim_dev = priv;
+
+	return atomic_read(&nsim_dev->quic.keys);
+}
+
+int nsim_quic_resource_register(struct devlink *devlink)
+{
+	struct devlink_resource_size_params params = {
+		.size_max = INT_MAX,
+		.size_granularity = 1,
+		.unit = DEVLINK_RESOURCE_UNIT_ENTRY
+	};
+
+	return devl_resource_register(devlink, "quic", NSIM_QUIC_MAX_KEYS,
+				      NSIM_RESOURCE_QUIC,
+				      DEVLINK_RESOURCE_ID_PARENT_TOP, &params);
+}
+
+void nsim_quic_dev_init(struct nsim_dev *nsim_dev)
+{
+	struct devlink *devlink = priv_to_devlink(nsim_dev);
+	u64 max_keys;
+
+	if (devl_resource_size_get(devlink, NSIM_RESOURCE_QUIC, &max_keys))
+		max_keys = NSIM_QUIC_MAX_KEYS;
+	nsim_dev->quic.max_keys = max_keys;
+	devl_resource_occ_get_register(devlink, NSIM_RESOURCE_QUIC,
+				       nsim_quic_occ_get, nsim_dev);
+}
+
+void nsim_quic_dev_exit(struct nsim_dev *nsim_dev)
+{
+	devl_resource_occ_get_unregister(priv_to_devlink(nsim_dev),
+					 NSIM_RESOURCE_QUIC);
+}

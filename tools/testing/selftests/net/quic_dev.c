@@ -1,0 +1,801 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Send QUIC packets that the kernel, or a device, is to seal, from one network
+ * namespace to another, and check what comes out: that it is, byte by byte,
+ * what libcrypto makes of them, and that packet sockets anywhere on the way
+ * see nothing that is not sealed. See drivers/net/quic.sh.
+ */
+
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <linux/bpf.h>
+#include <linux/net_tstamp.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+#include <sys/syscall.h>
+
+#include "../kselftest.h"
+#include "quic_util.h"
+
+#define MAX_CONNS	65536
+#define MAX_CAPS	8
+#define GENS		4	/* generations that may still be in flight */
+#define CID_LEN		8
+#define FRAME_MAX	(80 * 1024)
+
+#define PN_FIRST	1000
+
+/* What became of a packet number */
+enum {
+	PN_UNUSED,
+	PN_SENT,
+	PN_RECEIVED,
+};
+
+/**
+ * struct conn - a connection
+ * @gen: its latest generations, the newest first
+ * @n_gen: how many
+ * @fd: socket it is sent on
+ * @next: number of the next packet
+ * @pn: state of each number from PN_FIRST on
+ * @size: elements of @pn
+ * @max_rx: highest number received
+ */
+struct conn {
+	struct flow gen[GENS];
+	unsigned int n_gen;
+	int fd;
+	uint64_t next;
+	uint8_t *pn;
+	size_t size;
+	uint64_t max_rx;
+};
+
+struct capture {
+	int fd;
+	bool plain;
+};
+
+static const struct {
+	const char *name;
+	uint16_t type;
+} ciphers[] = {
+	{ "aes-128-gcm", TLS_CIPHER_AES_GCM_128 },
+	{ "aes-256-gcm", TLS_CIPHER_AES_GCM_256 },
+	{ "aes-128-ccm", TLS_CIPHER_AES_CCM_128 },
+	{ "chacha20-poly1305", TLS_CIPHER_CHACHA20_POLY1305 },
+};
+
+static struct {
+	const char *from, *to, *src, *dst, *cipher_name;
+	uint16_t cipher;
+	unsigned int port, calls, seconds, gso, size, cid_len, pn_len, flows, threads;
+	unsigned int update, replace, own, gap_us, wait_ms;
+	bool forever, room, del_first, close_first, hold, gaps, connected;
+	bool stamps, options;
+} opt = {
+	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
+	.calls = 100, .gso = 1, .size = 1200, .cid_len = CID_LEN, .pn_len = 4,
+	.flows = 1, .wait_ms = 1000,
+};
+
+static struct {
+	unsigned long calls, sent, received, duplicate, reordered, bad, extra;
+	unsigned long plain, captured, tapped, errors;
+	int error;
+} stat;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct conn *conns[MAX_CONNS];
+static unsigned int n_conns;
+static struct capture caps[MAX_CAPS];
+static unsigned int n_caps;
+static struct sockaddr_storage dst, src;
+static int rx_fd = -1;
+static int stop;
+
+static void on_signal(int sig)
+{
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
+}
+
+static void enter(const char *ns)
+{
+	char path[128];
+	int fd;
+
+	if (!ns || !*ns)
+		return;
+	snprintf(path, sizeof(path), "/var/run/netns/%s", ns);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET))
+		err(1, "namespace %s", ns);
+	close(fd);
+}
+
+static void leave(int home)
+{
+	if (setns(home, CLONE_NEWNET))
+		err(1, "going back to the namespace");
+}
+
+/* @what is NAMESPACE:DEVICE; either may be empty. */
+static void capture_add(char *what, bool plain, int home)
+{
+	struct sockaddr_ll ll = { .sll_family = AF_PACKET,
+				  .sll_protocol = htons(ETH_P_ALL) };
+	char *dev = strchr(what, ':');
+	int fd;
+
+	if (!dev || n_caps == MAX_CAPS)
+		errx(1, "cannot capture at '%s'", what);
+	*dev++ = 0;
+	enter(what);
+	fd = capture_open();
+	if (fd < 0)
+		errx(1, "packet socket: %s", strerror(-fd));
+	if (*dev) {
+		ll.sll_ifindex = if_nametoindex(dev);
+		if (!ll.sll_ifindex || bind(fd, (void *)&ll, sizeof(ll)))
+			err(1, "capture on %s", dev);
+	}
+	leave(home);
+	caps[n_caps].fd = fd;
+	caps[n_caps++].plain = plain;
+}
+
+static int sys_bpf(int cmd, union bpf_attr *attr)
+{
+	return syscall(__NR_bpf, cmd, attr, sizeof(*attr));
+}
+
+static int bpf_load(int type, const struct bpf_insn *insns, unsigned int n)
+{
+	union bpf_attr attr = {
+		.prog_type = type,
+		.insns = (unsigned long)insns,
+		.insn_cnt = n,
+		.license = (unsigned long)"GPL",
+	};
+
+	return sys_bpf(BPF_PROG_LOAD, &attr);
+}
+
+/* For as long as this process lives */
+static void bpf_attach(int prog, unsigned int ifindex, int type,
+		       unsigned int flags)
+{
+	union bpf_attr attr = {
+		.link_create = {
+			.prog_fd = prog,
+			.target_ifindex = ifindex,
+			.attach_type = type,
+			.flags = flags,
+		},
+	};
+
+	if (prog < 0 || sys_bpf(BPF_LINK_CREATE, &attr) < 0) {
+		printf("cannot attach a BPF program: %s\n", strerror(errno));
+		exit(KSFT_SKIP);
+	}
+}
+
+/* @what is NAMESPACE:FROM:TO. What leaves by FROM does so by TO; with
+ * @bounce, it arrives there, to be sent back by generic XDP.
+ */
+static void bpf_redirect(char *what, bool bounce, int home)
+{
+	struct bpf_insn redirect[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
+		  .imm = bounce ? BPF_F_INGRESS : 0 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	struct bpf_insn tx[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
+		  .imm = XDP_TX },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	char *from = strchr(what, ':'), *to = strrchr(what, ':');
+	unsigned int from_idx, to_idx;
+
+	if (!from || from == to)
+		errx(1, "cannot redirect '%s'", what);
+	*from++ = *to++ = 0;
+	enter(what);
+	from_idx = if_nametoindex(from);
+	to_idx = if_nametoindex(to);
+	redirect[0].imm = to_idx;
+	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, redirect, 4), from_idx,
+		   BPF_TCX_EGRESS, 0);
+	if (bounce)
+		bpf_attach(bpf_load(BPF_PROG_TYPE_XDP, tx, 2), to_idx, BPF_XDP,
+			   XDP_FLAGS_SKB_MODE);
+	leave(home);
+}
+
+/* Where the route to it leads */
+static void join_group(void)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&dst;
+	struct ip_mreqn mreq = { .imr_multiaddr = v4->sin_addr };
+
+	if (dst.ss_family != AF_INET ||
+	    !IN_MULTICAST(ntohl(v4->sin_addr.s_addr)))
+		return;
+	if (setsockopt(rx_fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq,
+		       sizeof(mreq)))
+		err(1, "joining %s", opt.dst);
+}
+
+static void receiver_open(int home)
+{
+	int one = 1;
+
+	enter(opt.to);
+	rx_fd = sock_udp(dst.ss_family);
+	setsockopt(rx_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* It may be an address that nobody has. */
+	setsockopt(rx_fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
+	if (set_int(rx_fd, SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20))
+		set_int(rx_fd, SOL_SOCKET, SO_RCVBUF, 16 << 20);
+	if (rx_fd < 0 || bind(rx_fd, (void *)&dst, addr_len(&dst)))
+		err(1, "receiving at %s", opt.dst);
+	join_group();
+	leave(home);
+}
+
+static int sender_open(int home)
+{
+	int fd;
+
+	enter(opt.from);
+	fd = sock_udp(dst.ss_family);
+	if (fd < 0)
+		err(1, "socket");
+	/* It need not be an address of this host. */
+	if (opt.src && (set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) ||
+			bind(fd, (void *)&src, addr_len(&src))))
+		err(1, "sending from %s", opt.src);
+	if (opt.options && setsockopt(fd, IPPROTO_IP, IP_OPTIONS, "\1\1\1", 4))
+		err(1, "IP options");
+	if (opt.stamps && set_int(fd, SOL_SOCKET, SO_TIMESTAMPING,
+				  SOF_TIMESTAMPING_TX_SOFTWARE |
+				  SOF_TIMESTAMPING_SOFTWARE))
+		err(1, "time stamps");
+	if (opt.connected && connect(fd, (void *)&dst, addr_len(&dst)))
+		err(1, "connect to %s", opt.dst);
+	if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 << 20))
+		set_int(fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
+	leave(home);
+	return fd;
+}
+
+/* The connection ID says which connection it is, if it is long enough. */
+static struct conn *conn_new(int fd)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	struct flow *f = &c->gen[0];
+	int ret;
+
+	pthread_mutex_lock(&lock);
+	if (!c || n_conns == MAX_CONNS)
+		errx(1, "too many connections");
+	flow_init(f, opt.cipher, opt.cid_len);
+	if (opt.cid_len >= 4)
+		memcpy(f->cid, &n_conns, 4);
+	c->n_gen = 1;
+	c->fd = fd;
+	c->next = PN_FIRST;
+	c->max_rx = 0;
+	ret = flow_add(fd, f);
+	if (ret)
+		errx(1, "adding a flow: %s", strerror(-ret));
+	conns[n_conns++] = c;
+	pthread_mutex_unlock(&lock);
+	return c;
+}
+
+static void conn_del(struct conn *c)
+{
+	flow_del(c->fd, &c->gen[0]);
+}
+
+/* Called with the lock held */
+static void pn_set(struct conn *c, uint64_t pn, uint8_t state)
+{
+	size_t i = pn - PN_FIRST, size;
+
+	if (i >= c->size) {
+		size = (i + 1) * 2;
+		c->pn = realloc(c->pn, size);
+		if (!c->pn)
+			errx(1, "no memory");
+		memset(c->pn + c->size, PN_UNUSED, size - c->size);
+		c->size = size;
+	}
+	c->pn[i] = state;
+}
+
+static void conn_update(struct conn *c)
+{
+	struct flow next;
+	int ret;
+
+	pthread_mutex_lock(&lock);
+	flow_next(&next, &c->gen[0]);
+	memmove(&c->gen[1], &c->gen[0], sizeof(next) * (GENS - 1));
+	c->gen[0] = next;
+	if (c->n_gen < GENS)
+		c->n_gen++;
+	pthread_mutex_unlock(&lock);
+	ret = flow_add(c->fd, &next);
+	if (ret)
+		errx(1, "key update: %s", strerror(-ret));
+}
+
+/* Writes one call of @n packets; @own: sealed by libcrypto, sent as it is. */
+static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
+{
+	struct flow f = c->gen[0];
+	unsigned int i;
+	struct tx tx;
+	ssize_t ret;
+
+	batch_init(b, &f, c->next, n, opt.size,
+		   n > 1 ? opt.size - 100 : opt.size);
+	b->room = opt.room;
+	for (i = 0; i < n; i++) {
+		b->pkt[i].pn_len = opt.pn_len;
+		if (opt.gaps)
+			b->pkt[i].pn += i;
+	}
+	batch_build(b);
+	tx_init(&tx, c->fd, opt.connected ? NULL : &dst);
+	tx_batch(&tx, b);
+	if (own) {
+		tx.n_anc = 0;
+		tx.one.iov_base = b->wire;
+		tx.one.iov_len = opt.size * (n - 1) + b->pkt[n - 1].len;
+	}
+	if (n > 1)
+		tx.gso = opt.size;
+
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < n; i++)
+		pn_set(c, b->pkt[i].pn, PN_SENT);
+	c->next = b->pkt[n - 1].pn + 1;
+	stat.calls++;
+	stat.sent += n;
+	pthread_mutex_unlock(&lock);
+
+	ret = tx_send(&tx);
+	if (ret >= 0)
+		return;
+
+	/* It depends on the error whether the numbers are used up now. */
+	pthread_mutex_lock(&lock);
+	stat.errors++;
+	stat.error = -ret;
+	for (i = 0; i < n; i++) {
+		if (c->pn[b->pkt[i].pn - PN_FIRST] != PN_SENT)
+			continue;
+		pn_set(c, b->pkt[i].pn, PN_UNUSED);
+		stat.sent--;
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+/* Is this what libcrypto would have made of the packet? */
+static bool open_and_compare(struct conn *c, const struct flow *f,
+			     const uint8_t *buf, size_t len, uint64_t *pn)
+{
+	static uint8_t plain[2048], again[2048];
+	struct pkt p = { .flow = f };
+	int ret;
+
+	if (len > sizeof(plain))
+		return false;
+	memcpy(plain, buf, len);
+	ret = pkt_open(f, c->next, plain, len, pn);
+	if (ret < 0)
+		return false;
+	p.pn = *pn;
+	p.pn_len = (plain[0] & 3) + 1;
+	p.first = plain[0] & ~(HDR_PHASE | 3);
+	p.len = len;
+	pkt_plain(&p, again);
+	return !memcmp(plain, again, len - TAG) && !pkt_seal(&p, again) &&
+	       !memcmp(buf, again, len);
+}
+
+static void receive(const uint8_t *buf, size_t len)
+{
+	unsigned int i, idx = 0;
+	struct conn *c;
+	uint64_t pn;
+
+	if (has_marker(buf, len))
+		stat.plain++;
+	if (opt.cid_len >= 4)
+		memcpy(&idx, buf + 1, 4);
+	c = len > 20 && idx < n_conns ? conns[idx] : NULL;
+	for (i = 0; c && i < c->n_gen; i++)
+		if (open_and_compare(c, &c->gen[i], buf, len, &pn))
+			break;
+	if (!c || i == c->n_gen || pn < PN_FIRST || pn - PN_FIRST >= c->size) {
+		stat.bad++;
+		return;
+	}
+	switch (c->pn[pn - PN_FIRST]) {
+	case PN_SENT:
+		stat.received++;
+		pn_set(c, pn, PN_RECEIVED);
+		if (pn < c->max_rx)
+			stat.reordered++;
+		else
+			c->max_rx = pn;
+		break;
+	case PN_RECEIVED:
+		stat.duplicate++;
+		break;
+	default:
+		stat.extra++;	/* the call had failed */
+	}
+}
+
+/* Everything that has arrived by now */
+static bool drain(void)
+{
+	static uint8_t buf[FRAME_MAX];
+	bool some = false;
+	unsigned int i;
+	ssize_t ret;
+
+	for (;;) {
+		ret = rx_recv(rx_fd, buf, sizeof(buf), 0);
+		if (ret < 0)
+			break;
+		some = true;
+		pthread_mutex_lock(&lock);
+		receive(buf, ret);
+		pthread_mutex_unlock(&lock);
+	}
+	for (i = 0; i < n_caps; i++) {
+		for (;;) {
+			ret = recv(caps[i].fd, buf, sizeof(buf), MSG_DONTWAIT);
+			if (ret < 0)
+				break;
+			if (ret < 60 + TAG)
+				continue;
+			if (!caps[i].plain)
+				stat.captured++;
+			if (!has_marker(buf, ret))
+				continue;
+			if (caps[i].plain)
+				stat.tapped++;
+			else
+				stat.plain++;
+		}
+	}
+	return some;
+}
+
+static unsigned long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/**
+ * struct sender - those who send
+ * @thread: this one
+ * @fd: socket
+ * @conns: connections, used in turn
+ * @lockstep: receive after every call
+ */
+struct sender {
+	pthread_t thread;
+	int fd;
+	struct conn **conns;
+	bool lockstep;
+};
+
+static void *sender(void *arg)
+{
+	unsigned long end = now_ms() + opt.seconds * 1000UL;
+	struct batch *b = malloc(sizeof(*b));
+	struct sender *s = arg;
+	unsigned int i, round;
+	struct conn *c;
+
+	if (!b)
+		errx(1, "no memory");
+	for (i = 0; !stopped(); i++) {
+		if (opt.seconds ? now_ms() >= end :
+				  !opt.forever && i >= opt.calls)
+			break;
+		c = s->conns[i % opt.flows];
+		round = i / opt.flows;
+		if (opt.update && round && !(round % opt.update))
+			conn_update(c);
+		conn_send(c, b, opt.gso, opt.own && i % opt.own == opt.own - 1);
+		if (opt.replace && round % opt.replace == opt.replace - 1) {
+			conn_del(c);
+			s->conns[i % opt.flows] = conn_new(s->fd);
+		}
+		if (s->lockstep)
+			drain();
+		if (opt.gap_us)
+			usleep(opt.gap_us);
+	}
+	free(b);
+	return NULL;
+}
+
+static void sender_init(struct sender *s, int home)
+{
+	unsigned int i;
+
+	s->fd = sender_open(home);
+	s->conns = calloc(opt.flows, sizeof(*s->conns));
+	if (!s->conns)
+		errx(1, "no memory");
+	for (i = 0; i < opt.flows; i++)
+		s->conns[i] = conn_new(s->fd);
+}
+
+static void senders_run(struct sender *s, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (pthread_create(&s[i].thread, NULL, sender, &s[i]))
+			errx(1, "no thread");
+	for (i = 0; i < n; i++)
+		while (pthread_tryjoin_np(s[i].thread, NULL)) {
+			if (!drain())
+				usleep(1000);
+		}
+}
+
+/* Until everything has arrived, or nothing more arrives */
+static void wait_for_rest(void)
+{
+	unsigned long since = now_ms();
+
+	while (stat.received < stat.sent && now_ms() - since < opt.wait_ms) {
+		if (drain())
+			since = now_ms();
+		else
+			usleep(1000);
+	}
+	/* What comes late, or twice, and the packet sockets */
+	usleep(10000);
+	drain();
+}
+
+static void usage(void)
+{
+	fprintf(stderr,
+		"quic_dev [-S sender's netns] [-R receiver's netns]\n"
+		"  [-d address] [-p port] [-k: connected socket]\n"
+		"  [-a source address] [-s: time stamps, which are not read]\n"
+		"  [-o: IPv4 options]\n"
+		"  [-C netns:device, must not see anything unsealed]\n"
+		"  [-T netns:device, may]\n"
+		"  [-B netns:device:device, BPF redirects to the second]\n"
+		"  [-I netns:device:device, the same, and XDP sends it back]\n"
+		"  [-n calls | -t seconds, 0: until SIGTERM] [-i us between]\n"
+		"  [-c cipher] [-g packets a call] [-z size] [-r: tag room]\n"
+		"  [-l connection ID length] [-N packet number length]\n"
+		"  [-G: gaps in packet numbers] [-f flows] [-j threads]\n"
+		"  [-u calls per key update] [-D calls per flow]\n"
+		"  [-b n: every nth call is sealed in user space]\n"
+		"  [-X: remove flows | -x: close, before receiving the rest]\n"
+		"  [-H: hold the sockets until SIGTERM]\n"
+		"  [-w ms to wait for the rest]\n");
+	exit(1);
+}
+
+static const struct {
+	char name;
+	unsigned int *num;
+	bool *flag;
+	const char **str;
+} options[] = {
+	{ 'S', .str = &opt.from },
+	{ 'R', .str = &opt.to },
+	{ 'a', .str = &opt.src },
+	{ 'd', .str = &opt.dst },
+	{ 'c', .str = &opt.cipher_name },
+	{ 'p', .num = &opt.port },
+	{ 'n', .num = &opt.calls },
+	{ 't', .num = &opt.seconds },
+	{ 'g', .num = &opt.gso },
+	{ 'z', .num = &opt.size },
+	{ 'l', .num = &opt.cid_len },
+	{ 'N', .num = &opt.pn_len },
+	{ 'f', .num = &opt.flows },
+	{ 'j', .num = &opt.threads },
+	{ 'u', .num = &opt.update },
+	{ 'D', .num = &opt.replace },
+	{ 'b', .num = &opt.own },
+	{ 'i', .num = &opt.gap_us },
+	{ 'w', .num = &opt.wait_ms },
+	{ 'r', .flag = &opt.room },
+	{ 'G', .flag = &opt.gaps },
+	{ 'k', .flag = &opt.connected },
+	{ 's', .flag = &opt.stamps },
+	{ 'o', .flag = &opt.options },
+	{ 'X', .flag = &opt.del_first },
+	{ 'x', .flag = &opt.close_first },
+	{ 'H', .flag = &opt.hold },
+};
+
+static const char *option_string(void)
+{
+	static char str[3 * ARRAY_SIZE(options) + 16];
+	char *p = stpcpy(str, "C:T:B:I:");
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(options); i++) {
+		*p++ = options[i].name;
+		if (!options[i].flag)
+			*p++ = ':';
+	}
+	return str;
+}
+
+static void option(int c, char *arg)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(options) && options[i].name != c; i++)
+		;
+	if (i == ARRAY_SIZE(options))
+		usage();
+	else if (options[i].num)
+		*options[i].num = atoi(arg);
+	else if (options[i].str)
+		*options[i].str = arg;
+	else
+		*options[i].flag = true;
+}
+
+static uint16_t cipher_type(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ciphers); i++)
+		if (!strcmp(name, ciphers[i].name))
+			return ciphers[i].type;
+	usage();
+	return 0;
+}
+
+static void parse_options(int argc, char **argv, int home)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, option_string())) >= 0) {
+		if (c == 'C' || c == 'T')
+			capture_add(optarg, c == 'T', home);
+		else if (c == 'B' || c == 'I')
+			bpf_redirect(optarg, c == 'I', home);
+		else
+			option(c, optarg);
+		if (c == 't')
+			opt.forever = !opt.seconds;
+	}
+	opt.cipher = cipher_type(opt.cipher_name);
+	/* Shorter connection IDs do not tell connections apart. */
+	if (optind != argc || !opt.gso || opt.gso > MAX_PKTS || !opt.flows ||
+	    opt.cid_len > QUIC_MAX_CONNECTION_ID_SIZE || !opt.pn_len ||
+	    opt.pn_len > 4 || opt.size < 200 || opt.size > 1400 ||
+	    (opt.cid_len < 4 && (opt.flows > 1 || opt.threads > 1 ||
+				 opt.replace)))
+		usage();
+}
+
+static void set_addr(struct sockaddr_storage *addr, const char *text,
+		     unsigned int port)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)addr;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)addr;
+
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(port);
+	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+	} else {
+		usage();
+	}
+}
+
+static void report(void)
+{
+	printf("calls=%lu sent=%lu received=%lu lost=%lu bad=%lu plain=%lu "
+	       "duplicate=%lu reordered=%lu captured=%lu tapped=%lu extra=%lu "
+	       "errors=%lu error=%s\n",
+	       stat.calls, stat.sent, stat.received, stat.sent - stat.received,
+	       stat.bad, stat.plain, stat.duplicate, stat.reordered,
+	       stat.captured, stat.tapped, stat.extra, stat.errors,
+	       stat.errors ? strerrorname_np(stat.error) : "-");
+}
+
+int main(int argc, char **argv)
+{
+	struct sender *senders;
+	unsigned int i, n;
+	const char *lacks;
+	int home;
+
+	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (home < 0)
+		err(1, "/proc/self/ns/net");
+	parse_options(argc, argv, home);
+	set_addr(&dst, opt.dst, opt.port);
+	if (opt.src)
+		set_addr(&src, opt.src, 0);
+	lacks = quic_missing();
+	if (lacks) {
+		printf("%s\n", lacks);
+		return KSFT_SKIP;
+	}
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
+	receiver_open(home);
+
+	n = opt.threads ?: 1;
+	senders = calloc(n, sizeof(*senders));
+	if (!senders)
+		errx(1, "no memory");
+	for (i = 0; i < n; i++) {
+		sender_init(&senders[i], home);
+		senders[i].lockstep = !opt.threads;
+	}
+	if (opt.threads)
+		senders_run(senders, n);
+	else
+		sender(&senders[0]);
+
+	for (i = 0; opt.del_first && i < n_conns; i++)
+		conn_del(conns[i]);
+	while (opt.hold && !stopped())
+		if (!drain())
+			usleep(1000);
+	for (i = 0; opt.close_first && i < n; i++)
+		close(senders[i].fd);
+	wait_for_rest();
+	report();
+	return stat.plain ? 1 : 0;
+}
