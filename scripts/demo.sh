@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Boot the x86-64 kernel with the guest root as its disk, and run
-# tools/net/quic/demo-guest.sh there. DEMO_MB and the like reach it.
+# tools/net/quic/demo-guest.sh there. DEMO_MB and the like reach it, and DEV as
+# DEMO_DEV.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
 
+export DEMO_DEV=${DEV:-${DEMO_DEV:-}}
+case $DEMO_DEV in
+""|netdevsim) ;;
+*) die "DEV=$DEMO_DEV: only netdevsim is known" ;;
+esac
 image=$BUILD/root.ext2
 kernlog=$LOG/demo-kernel.log
 out=$BUILD/results/demo.tap

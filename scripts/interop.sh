@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The UML kernel on the guest root: the tests of tools/net/quic, the demo with
-# small files, and the kernel's own UDP tests as they are and with the ULP
-# attached to their sockets. Results in build/results/interop-*.tap.
+# small files, with and without a device, and the kernel's own UDP tests as
+# they are and with the ULP attached to their sockets. Results in
+# build/results/interop-*.tap.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
@@ -18,6 +19,7 @@ as_root mkdir -p "$root/usr/src/interop"
 as_root tee "$root/usr/src/interop/list" >/dev/null <<END
 900 interposer cd /usr/src/quic && ./test-offload.sh
 900 demo cd /usr/src/quic && DEMO_MB=5 DEMO_PY_MB=2 ./demo-guest.sh
+900 demo-netdevsim cd /usr/src/quic && DEMO_DEV=netdevsim DEMO_MB=5 DEMO_PY_MB=2 ./demo-guest.sh
 $(udp_tests)
 END
 as_root tee "$root/usr/local/bin/interop-init" >/dev/null <<END

@@ -6,6 +6,14 @@ PORT=${PORT:-4433}
 TIMEOUT=${TIMEOUT:-300}		# seconds, for one download
 # shellcheck disable=SC2034
 STAT=/proc/net/quic_stat
+NSIM=/sys/bus/netdevsim
+
+# Where server and clients run, and the device that shows the clients' wire.
+# A command that gets such a prefix has the process id that the prefix has.
+on_server=
+on_client=
+wire=lo
+ADDR=127.0.0.1
 
 n_test=0
 n_failed=0
@@ -55,14 +63,15 @@ wait_for() {
 
 listening() {
 	_hex=$(printf ':%04X' "$PORT")
-	grep -q "^ *[0-9]*: [0-9A-F]*$_hex " /proc/net/udp /proc/net/udp6
+	$on_server grep -q "^ *[0-9]*: [0-9A-F]*$_hex " \
+		/proc/net/udp /proc/net/udp6
 }
 
 # start_server [gtlsserver options]; $PRELOAD and the environment are its own
 start_server() {
 	rm -f "$T/keylog" "$T/offload" "$T/server.log"
-	LD_PRELOAD=$PRELOAD QUIC_OFFLOAD_STATS=$T/offload \
-		SSLKEYLOGFILE=$T/keylog \
+	$on_server env LD_PRELOAD="$PRELOAD" QUIC_OFFLOAD_STATS="$T/offload" \
+		SSLKEYLOGFILE="$T/keylog" \
 		gtlsserver -q "$@" -d "$T/www" '*' "$PORT" "$T/key.pem" \
 		"$T/cert.pem" >"$T/server.log" 2>&1 &
 	server=$!
@@ -82,7 +91,7 @@ stop_server() {
 
 start_capture() {
 	rm -f "$T/wire.pcap"
-	tcpdump -Z root -i lo -s 0 -B 65536 -U -w "$T/wire.pcap" \
+	$on_client tcpdump -Z root -i $wire -s 0 -B 65536 -U -w "$T/wire.pcap" \
 		udp port "$PORT" 2>"$T/tcpdump.log" &
 	capture=$!
 	wait_for 60 grep -q 'listening on' "$T/tcpdump.log"
@@ -115,6 +124,7 @@ cleanup() {
 	[ -z "$server" ] || kill "$server" 2>/dev/null
 	[ -z "$capture" ] || kill "$capture" 2>/dev/null
 	wait
+	[ -z "$on_server" ] || nsim_del
 	[ -n "$KEEP" ] || rm -rf "$T"
 }
 
@@ -129,6 +139,47 @@ setup() {
 	make_cert || exit 1
 }
 
+# nsim_add ID NAME ADDRESS: a device in a network namespace of the same name.
+# Router solicitations would spoil what captured_all() counts: IPv4 only.
+nsim_add() {
+	ip netns add "$2" && echo "$1" >$NSIM/new_device &&
+		ip link set dev "$(ls "$NSIM/devices/netdevsim$1/net")" \
+			name "$2" netns "$2" &&
+		ip -n "$2" link set "$2" addrgenmode none &&
+		ip -n "$2" addr add "$3/24" dev "$2"
+}
+
+nsim_del() {
+	for _id in 1 2; do
+		echo $_id >$NSIM/del_device
+	done
+	ip netns del server
+	ip netns del client
+} 2>/dev/null
+
+ifindex() {
+	ip netns exec "$1" cat "/sys/class/net/$1/ifindex"
+}
+
+# A device for the server, which seals, linked to another one for the clients
+setup_netdevsim() {
+	modprobe -q netdevsim
+	on_server="ip netns exec server"
+	on_client="ip netns exec client"
+	wire=client
+	ADDR=192.0.2.1
+	nsim_add 1 server $ADDR && nsim_add 2 client 192.0.2.2 &&
+		echo "3:$(ifindex server) 4:$(ifindex client)" \
+			3</run/netns/server 4</run/netns/client \
+			>$NSIM/link_device &&
+		ip -n client link set client up &&
+		ip -n server link set server up &&
+		$on_server ethtool -K server sg on tx-checksum-ip-generic on \
+			tx-udp-segmentation on quic-hw-tx-offload on &&
+		$on_server ethtool -k server |
+			grep -q '^quic-hw-tx-offload: on'
+}
+
 # Stock curl 8.14 on OpenSSL's QUIC stalls in one download out of twenty or
 # thirty, with an unmodified server as well: no byte comes, and its own --retry
 # stays with the connection that stalls. So another curl tries again.
@@ -136,8 +187,9 @@ curl_get() {
 	for _try in 1 2 3 4 5; do
 		# shellcheck disable=SC2034
 		start=$(now_ms)	# of the try that counts
-		timeout "$TIMEOUT" curl -sS --http3-only -k --speed-time 15 \
-			--speed-limit 1000 -o "$@" 2>"$T/client.log" && return
+		$on_client timeout "$TIMEOUT" curl -sS --http3-only -k \
+			--speed-time 15 --speed-limit 1000 -o "$@" \
+			2>"$T/client.log" && return
 		echo "# try $_try: $(cat "$T/client.log")"
 	done
 	return 1
@@ -145,8 +197,9 @@ curl_get() {
 
 # ngtcp2's client saves a download under its name in the URL.
 gtls_get() {
-	timeout "$TIMEOUT" gtlsclient -q --exit-on-all-streams-close \
-		--download "$T/out" "$@" >"$T/client.log" 2>&1
+	$on_client timeout "$TIMEOUT" gtlsclient -q \
+		--exit-on-all-streams-close --download "$T/out" "$@" \
+		>"$T/client.log" 2>&1
 }
 
 same() {
