@@ -247,9 +247,8 @@ static int quic_dev_tx_add(struct sock *sk, struct quic_dev_tx *dtx,
 		netdev_put(netdev, &dtx->tracker);
 		return err;
 	}
-	/* Pairs with quic_dev_tx_get(): the driver has set up its state */
 	if (!err)
-		smp_store_release(&dtx->dev.ready, true);
+		quicdev_add_done(&dtx->dev, 0);
 	list_add_tail(&dtx->list, &quic_dev_list);
 	rcu_assign_pointer(dtx->netdev, netdev);
 	return 0;
@@ -293,6 +292,19 @@ static bool quic_dev_bind(struct sock *sk, struct quic_flow *flow,
 	return true;
 }
 
+/* In a device, or offered to one that has yet to answer? */
+static bool quic_dev_taken(const struct quic_flow *flow, unsigned int phase)
+{
+	struct quic_dev_tx *dtx;
+	bool taken;
+
+	rcu_read_lock();
+	dtx = rcu_dereference(flow->dev[phase]);
+	taken = dtx && rcu_access_pointer(dtx->netdev);
+	rcu_read_unlock();
+	return taken;
+}
+
 /* Offer a key to the device. Only one sender waits for that at a time: packets
  * of others are sealed in software, and what was refused is offered again when
  * something has changed.
@@ -302,18 +314,21 @@ static void quic_dev_try_bind(struct sock *sk, struct quic_flow *flow,
 			      const struct quic_pkt *pkt,
 			      struct net_device *netdev)
 {
+	unsigned long attempt = quic_dev_attempt(netdev);
 	unsigned int phase = pkt->phase;
 	struct quic_dev_tx *dtx;
 	bool bound;
 
 	if (!quic_dev_can(netdev, flow) || READ_ONCE(netdev->quicdev_full) ||
-	    READ_ONCE(flow->dev_tried[phase]) == quic_dev_attempt(netdev) ||
-	    mutex_is_locked(&quic_dev_lock))
+	    READ_ONCE(flow->dev_tried[phase]) == attempt ||
+	    quic_dev_taken(flow, phase) || mutex_is_locked(&quic_dev_lock))
 		return;
-	/* Here, as transforms may have to wait for a module */
+	/* Not under the lock, as transforms may have to wait for a module */
 	dtx = quic_dev_tx_alloc(skb, flow, key, pkt);
-	if (!dtx)
+	if (!dtx) {
+		WRITE_ONCE(flow->dev_tried[phase], attempt);
 		return;
+	}
 	bound = mutex_trylock(&quic_dev_lock);
 	if (bound) {
 		bound = quic_dev_bind(sk, flow, phase, dtx, netdev);

@@ -48,9 +48,10 @@ EXPORT_SYMBOL_GPL(quic_validate_xmit_skb);
  */
 void quicdev_add_done(struct quicdev_flow *flow, int err)
 {
-	/* Pairs with quic_dev_tx_get() */
-	if (!err)
-		smp_store_release(&flow->ready, true);
+	if (err)
+		return;
+	/* Pairs with quic_dev_tx_get(): the driver has set up its state */
+	smp_store_release(&flow->ready, true);
 }
 EXPORT_SYMBOL_GPL(quicdev_add_done);
 

@@ -36,7 +36,7 @@
 
 #define MAX_CONNS	65536
 #define MAX_CAPS	8
-#define GENS		4	/* generations that may still be in flight */
+#define GENS		256	/* that may still be waiting for a neighbour */
 #define CID_LEN		8
 #define FRAME_MAX	(80 * 1024)
 
