@@ -3,6 +3,7 @@
 #
 # usage: kernel.sh uml|x86
 #        kernel.sh lint		(only configures, from build/lint/linux)
+#        kernel.sh bench-uml	(from build/bench/linux, see bench.sh)
 #
 # Configure and build a test kernel from the tree in build/linux into
 # build/uml or build/x86.
@@ -16,6 +17,8 @@ uml)	arch=um targets=(linux) ;;
 x86)	arch=x86_64 targets=(bzImage modules) ;;
 lint)	arch=x86_64 fragments=(common x86 lint)
 	TREE=$BUILD/lint/linux out=$BUILD/lint/out ;;
+bench-uml) arch=um fragments=(bench) targets=(linux)
+	TREE=$BUILD/bench/linux ;;
 *)	die "no kernel is called $kind" ;;
 esac
 config=$out/.config
@@ -51,7 +54,7 @@ install_modules()
 }
 
 need_build
-[ "$kind" = lint ] || "$TOP/scripts/tree.sh"
+case $kind in lint|bench-uml) ;; *) "$TOP/scripts/tree.sh" ;; esac
 mkdir -p "$out"
 exec 8>"$out.lock"
 flock 8
@@ -67,4 +70,4 @@ fi
 [ "$kind" != lint ] || exit 0
 step "build-$kind" "building the $kind kernel (minutes, the first time)" \
 	kmake "$out" ARCH="$arch" "${targets[@]}"
-[ "$kind" = uml ] || step "modules-$kind" "installing modules" install_modules
+[ "$arch" = um ] || step "modules-$kind" "installing modules" install_modules

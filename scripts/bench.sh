@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: bench.sh [quick|full]
+#
+# What sending costs, by tools/net/quic/bench, in User Mode Linux, which
+# executes natively: on the Debian 13 root, with a kernel without debugging
+# and with the vector ciphers. Results in build/results/bench.txt, bench.tsv,
+# bench-install.tsv, bench-crypto.txt and bench-CIPHER.svg.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/vm.sh"
+
+matrix=${1:-quick}
+bench=$TOP/tools/net/quic/bench
+tree=$BUILD/bench/linux
+root=$BUILD/root
+
+# build/linux and the bench-only patch. What it touches is written once.
+bench_tree()
+{
+	local patch=$bench/uml-aesni.patch id
+	local -a touched
+
+	mapfile -t touched < <(sed -n 's,^+++ b/\(\S*\).*,\1,p' "$patch")
+	id=$( (cd "$TREE" && cat "$patch" "${touched[@]}" 2>/dev/null) |
+		sha256sum || true)
+	mkdir -p "$BUILD/bench"
+	if [ "$id" != "$(cat "$tree.id" 2>/dev/null)" ]; then
+		rm -rf "$tree" "$tree.id"
+	fi
+	rsync -a --delete "${touched[@]/#/--exclude=/}" --link-dest="$TREE" \
+		"$TREE/" "$tree/"
+	[ ! -e "$tree.id" ] || return 0
+	for f in "${touched[@]}"; do
+		[ ! -e "$TREE/$f" ] || cp -p "$TREE/$f" "$tree/$f"
+	done
+	patch -d "$tree" -p1 -s -F0 --no-backup-if-mismatch -i "$patch"
+	echo "$id" >"$tree.id"
+}
+
+bench_programs()
+{
+	as_root rsync -rpt --exclude='*.so' "$bench" "$root/usr/src/quic/"
+	as_root chroot "$root" make -C /usr/src/quic/bench
+}
+
+# one line per run of quic_bench
+runs()
+{
+	local cipher size batch lib ciphers sizes batches how
+	local user='' zerocopy='' flows
+	# UML catches system calls by ptrace(), which costs more than sealing a
+	# batch: leave that out. Of a single packet nothing would be left.
+	local env="-R user-openssl -m syscall" less
+
+	for lib in openssl boringssl gnutls; do
+		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
+		user+=,user-$lib zerocopy+=,user-$lib+zerocopy
+	done
+	case $matrix in
+	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
+		how="-r 7 -T 100" ;;
+	full)	ciphers="aes-128-gcm aes-256-gcm chacha20"
+		sizes="300 1200 1452 8952" batches="1 10 50"
+		how="-r 15 -T 200" ;;
+	*)	die "usage: bench.sh [quick|full]" ;;
+	esac
+	for cipher in $ciphers; do
+		for size in $sizes; do
+			for batch in $batches; do
+				[ "$batch" = 1 ] && less= || less="-E syscall"
+				echo "$how -c $cipher -s $size -b $batch $less" \
+				     "$env,plain$user$zerocopy,kernel,kernel-flowid"
+			done
+		done
+	done
+	for flows in 1000 100000; do
+		echo "$how -f $flows -E syscall" \
+		     "$env,plain,user-openssl,kernel,kernel-flowid"
+	done
+	echo "-I 1000000"
+}
+
+need "tables and plots" gnuplot-nox rsync util-linux
+provision_root
+bench_tree
+"$TOP/scripts/kernel.sh" bench-uml
+step bench-programs "building the benchmark in the guest root" bench_programs
+rm -f "$RES"/bench*
+
+as_root tee "$root/usr/local/bin/bench-init" >/dev/null <<END
+#!/bin/sh
+export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TERM=dumb
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mount -t hostfs -o hostfs="$RES" none /result
+exec >/dev/tty1 2>/tmp/stderr
+cp /proc/crypto /result/bench-crypto.txt
+echo 2000000 >/proc/sys/net/quic_crypto/max_flows
+ip link set lo up
+ip link add sink mtu 9000 type dummy
+ip addr add 192.0.2.1/24 dev sink
+ip link set sink up
+ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 dev sink nud permanent
+cd /usr/src/quic/bench
+echo "# Linux \$(uname -r), $(sed -n 's/^model name.*: //p' /proc/cpuinfo |
+	head -n 1), $(gcc --version | head -n 1), $(date -u +%F)"
+while read -r args; do
+	lines=/result/bench.tsv
+	case \$args in -I*) lines=/result/bench-install.tsv ;; esac
+	echo
+	./quic_bench -j \$lines \$args 2>/tmp/stderr || {
+		cat /tmp/stderr
+		echo "FAILED: quic_bench \$args"
+	}
+done </usr/src/quic/bench.runs
+echo "# guest ends"
+exec poweroff
+END
+as_root chmod 755 "$root/usr/local/bin/bench-init"
+runs | as_root tee "$root/usr/src/quic/bench.runs" >/dev/null
+
+# one CPU, or host and guest context switches go through the scheduler of two
+cpu=$(taskset -cp $$ | sed 's/.*[-, ]//')
+say "booting UML on CPU $cpu (kernel log: $LOG/bench-kernel.log)"
+# shellcheck disable=SC2094 # two consoles
+taskset -c "$cpu" timeout --foreground -k 5 "${UML_LIMIT:-7200}" \
+	"$BUILD/bench-uml/linux" mem=6G rootfstype=hostfs \
+	rootflags="$root" ro init=/usr/local/bin/bench-init panic=-1 \
+	con=null con0=null,fd:3 con1=null,fd:1 ssl=null </dev/null \
+	2>"$LOG/bench-uml.log" 3>"$LOG/bench-kernel.log" |
+	tee "$RES/bench.txt" || true
+grep -q '^# guest ends' "$RES/bench.txt" ||
+	die "the guest did not come to its end, see $LOG/bench-kernel.log"
+! grep -q '^FAILED' "$RES/bench.txt" || die "there were failures"
+grep -v '^#' "$RES/bench.tsv" | cut -f 2 | sort -u | while read -r cipher; do
+	"$bench/plot" "$RES/bench.tsv" "$cipher" "$RES/bench-$cipher.svg" \
+		syscall
+done
+say "results: $RES/bench.txt, bench.tsv, bench-*.svg"

@@ -1,0 +1,1160 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What it costs to send QUIC packets: CPU time per packet, for several ways of
+ * sealing them. See usage() and README.md.
+ *
+ * All modes do the same work but for sealing: write the headers of a batch,
+ * then one sendmsg(). The payload stays in the buffer from call to call (user
+ * space seals in place, so it encrypts its own ciphertext: ciphers do not
+ * care). Modes take turns, A B C A B C ..., and each round gives one ratio of
+ * each mode to the reference, which is what to look at: clocks and neighbours
+ * that change during the run are in both of its terms.
+ *
+ * A mode is measured only after the packets of one of its calls have come out
+ * of a loopback socket as another library seals them, byte by byte, and the
+ * kernel's counters must account for all packets of a round.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <linux/errqueue.h>
+#include <linux/quic.h>
+#include <linux/udp.h>
+
+#include "seal.h"
+
+#ifndef UDP_ULP
+#define UDP_ULP				105
+#define UDP_QUIC_ADD_TX_CONNECTION	106
+#define UDP_QUIC_DEL_TX_CONNECTION	107
+#define UDP_QUIC_ENCRYPT		108
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP		17
+#endif
+
+#define PORT		4433
+#define MAX_CALL	65507	/* payload of a UDP datagram over IPv4 */
+#define RING		16	/* buffers that MSG_ZEROCOPY takes turns with */
+#define KEY_PACKETS	(1 << 21)	/* before a key update: AES-CCM's limit */
+#define MAX_MODES	16
+#define MAX_THREADS	64
+#define NSEC		1000000000ULL
+
+enum how { SYSCALL, PLAIN, ULP, USER, KERNEL, FLOWID };
+
+enum lib { OPENSSL, BORINGSSL, GNUTLS, N_LIBS };
+
+/**
+ * struct flow - a connection
+ * @keys: of its current generation
+ * @gen: the generation
+ * @id: flow_id, 0 for none
+ * @cid: destination connection ID
+ * @pn: next packet number
+ * @sealed: packets of this generation
+ * @ctx: what the library keeps
+ */
+struct flow {
+	struct keys keys;
+	uint8_t gen;
+	uint32_t id;
+	uint8_t cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	uint64_t pn;
+	uint64_t sealed;
+	void *ctx;
+};
+
+/* Nanoseconds, by three clocks */
+struct times {
+	uint64_t cpu;
+	uint64_t rusage;
+	uint64_t wall;
+};
+
+/**
+ * struct mode - a way of sending
+ * @name: as on the command line
+ * @how: who seals
+ * @lib: which library, where user space does
+ * @zerocopy: send with MSG_ZEROCOPY
+ * @device: the network device is to seal
+ * @fd: socket of each thread
+ * @flow: of each thread, opt.flows divided by the threads
+ * @round: results
+ */
+struct mode {
+	char name[40];
+	enum how how;
+	enum lib lib;
+	bool zerocopy;
+	bool device;
+	int fd[MAX_THREADS];
+	struct flow *flow[MAX_THREADS];
+	struct times *round;
+};
+
+/**
+ * struct worker - a thread that sends
+ * @mode: what is measured
+ * @flow: its flows
+ * @flows: number of them
+ * @next: which is next
+ * @calls: how many it is to do
+ * @to: destination
+ * @msg: arguments of sendmsg()
+ * @iov: the data
+ * @control: control messages
+ * @anc: within @control, for the kernel's modes
+ * @buf: buffers, RING of them
+ * @sent: zerocopy calls so far
+ * @done: those that are completed
+ * @fd: socket
+ * @start: all threads start together
+ * @times: the result
+ * @thread: the thread
+ */
+struct worker {
+	const struct mode *mode;
+	struct flow *flow;
+	unsigned int flows;
+	unsigned int next;
+	unsigned long calls;
+	struct sockaddr_storage to;
+	struct msghdr msg;
+	struct iovec iov;
+	uint64_t control[16];
+	struct quic_tx_ancillary_data *anc;
+	uint8_t *buf;
+	uint32_t sent;
+	uint32_t done;
+	int fd;
+	pthread_barrier_t *start;
+	struct times times;
+	pthread_t thread;
+};
+
+static const struct {
+	const char *name;
+	uint16_t type;
+	size_t key_len;
+} ciphers[] = {
+	[AES_128_GCM] = { "aes-128-gcm", TLS_CIPHER_AES_GCM_128, 16 },
+	[AES_256_GCM] = { "aes-256-gcm", TLS_CIPHER_AES_GCM_256, 32 },
+	[AES_128_CCM] = { "aes-128-ccm", TLS_CIPHER_AES_CCM_128, 16 },
+	[CHACHA20] = { "chacha20", TLS_CIPHER_CHACHA20_POLY1305, 32 },
+};
+
+static const char * const libs[] = { "openssl", "boringssl", "gnutls" };
+static const struct sealer *sealers[N_LIBS];
+
+static struct {
+	enum cipher cipher;
+	size_t size;
+	unsigned int batch;
+	unsigned int flows;
+	unsigned int threads;
+	unsigned int rounds;
+	unsigned int ms;
+	unsigned long calls;
+	unsigned int cid_len;
+	unsigned long install;
+	bool own_sockets;
+	bool packed;
+	const char *lines;
+	const char *ref;
+	const char *less;
+	struct sockaddr_storage to;
+} opt = {
+	.size = 1200, .batch = 50, .flows = 1, .threads = 1, .rounds = 15,
+	.ms = 200, .cid_len = 8,
+};
+
+__attribute__((format(printf, 1, 2), noreturn))
+static void die(const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("quic_bench: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	exit(1);
+}
+
+static void *xcalloc(size_t n, size_t size)
+{
+	void *p = calloc(n, size);
+
+	if (!p)
+		die("no memory");
+	return p;
+}
+
+/* Keys and the like. Always the same ones: runs are to be repeatable. */
+static void fill_random(void *buf, size_t len)
+{
+	static uint64_t state = 0x51554943;
+	size_t i, n;
+	uint64_t x;
+
+	for (i = 0; i < len; i += n) {	/* splitmix64 */
+		x = state += 0x9e3779b97f4a7c15;
+		x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+		x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+		x ^= x >> 31;
+		n = len - i < sizeof(x) ? len - i : sizeof(x);
+		memcpy((uint8_t *)buf + i, &x, n);
+	}
+}
+
+static uint64_t now(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * NSEC + ts.tv_nsec;
+}
+
+static struct times times_now(void)
+{
+	struct times t = {
+		.cpu = now(CLOCK_THREAD_CPUTIME_ID),
+		.wall = now(CLOCK_MONOTONIC),
+	};
+	struct rusage ru;
+
+	getrusage(RUSAGE_THREAD, &ru);
+	t.rusage = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * NSEC +
+		   (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1000ULL;
+	return t;
+}
+
+static struct times times_since(const struct times *then)
+{
+	struct times t = times_now();
+
+	t.cpu -= then->cpu;
+	t.rusage -= then->rusage;
+	t.wall -= then->wall;
+	return t;
+}
+
+/* A counter of /proc/net/quic_stat, 0 where there is none */
+static unsigned long counter(const char *name)
+{
+	FILE *f = fopen("/proc/net/quic_stat", "r");
+	unsigned long val, ret = 0;
+	char key[64];
+
+	if (!f)
+		return 0;
+	while (fscanf(f, "%63s %lu", key, &val) == 2)
+		if (!strcmp(key, name))
+			ret = val;
+	fclose(f);
+	return ret;
+}
+
+static socklen_t addr_len(const struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET ? sizeof(struct sockaddr_in) :
+					 sizeof(struct sockaddr_in6);
+}
+
+static void addr_parse(struct sockaddr_storage *a, const char *s)
+{
+	struct sockaddr_in6 *in6 = (void *)a;
+	struct sockaddr_in *in = (void *)a;
+
+	memset(a, 0, sizeof(*a));
+	if (inet_pton(AF_INET, s, &in->sin_addr) == 1) {
+		in->sin_family = AF_INET;
+		in->sin_port = htons(PORT);
+	} else if (inet_pton(AF_INET6, s, &in6->sin6_addr) == 1) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(PORT);
+	} else {
+		die("%s is no address", s);
+	}
+}
+
+static bool in_kernel(const struct mode *m)
+{
+	return m->how == KERNEL || m->how == FLOWID;
+}
+
+static bool sealed(const struct mode *m)
+{
+	return m->how == USER || in_kernel(m);
+}
+
+/* Flows */
+
+static void flow_init(struct flow *f, uint32_t id)
+{
+	memset(f, 0, sizeof(*f));
+	f->keys.cipher = opt.cipher;
+	fill_random(f->keys.key, sizeof(f->keys.key));
+	fill_random(f->keys.iv, sizeof(f->keys.iv));
+	fill_random(f->keys.hp, sizeof(f->keys.hp));
+	fill_random(f->cid, opt.cid_len);
+	f->id = id;
+}
+
+static void flow_opt(const struct flow *f, int fd, int name,
+		     const struct sockaddr_storage *to)
+{
+	size_t len = ciphers[opt.cipher].key_len;
+	struct quic_connection_info ci;
+
+	memset(&ci, 0, sizeof(ci));
+	memcpy(ci.key.conn_id + sizeof(ci.key.conn_id) - opt.cid_len, f->cid,
+	       opt.cid_len);
+	ci.key.conn_id_length = opt.cid_len;
+	ci.key.flow_id = f->id;
+	memcpy(&ci.key.dst, to, addr_len(to));
+	ci.cipher_type = ciphers[opt.cipher].type;
+	ci.conn_payload_key_gen = f->gen;
+	memcpy(ci.payload_key, f->keys.key, len);
+	memcpy(ci.payload_iv, f->keys.iv, IV_LEN);
+	memcpy(ci.header_key, f->keys.hp, len);
+	if (setsockopt(fd, SOL_UDP, name, &ci, sizeof(ci)))
+		die("%s a flow: %m", name == UDP_QUIC_ADD_TX_CONNECTION ?
+		    "adding" : "removing");
+}
+
+/* Make room for @packets below the limit of the key. Not timed. */
+static void flow_update(struct flow *f, int fd, unsigned long packets)
+{
+	if (packets > KEY_PACKETS)
+		die("more packets per round than a key may seal");
+	if (f->sealed + packets > KEY_PACKETS) {
+		f->gen++;
+		f->sealed = 0;
+		fill_random(f->keys.key, sizeof(f->keys.key));
+		fill_random(f->keys.iv, sizeof(f->keys.iv));
+		flow_opt(f, fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+	}
+	f->sealed += packets;
+}
+
+/* Packets */
+
+static unsigned int pkt_stride(const struct mode *m)
+{
+	return in_kernel(m) && opt.packed ? opt.size - TAG : opt.size;
+}
+
+static void pkt_headers(const struct flow *f, uint8_t *pkt, size_t stride)
+{
+	uint8_t first = 0x40 | (f->gen & 1) << 2 | (PN_LEN - 1);
+	unsigned int i;
+	uint32_t pn;
+
+	for (i = 0; i < opt.batch; i++, pkt += stride) {
+		pkt[0] = first;
+		memcpy(pkt + 1, f->cid, opt.cid_len);
+		pn = htobe32(f->pn + i);
+		memcpy(pkt + 1 + opt.cid_len, &pn, PN_LEN);
+	}
+}
+
+static int pkt_seal(enum lib lib, void *ctx, const struct flow *f,
+		    uint8_t *pkt)
+{
+	struct batch b = {
+		.pkt = pkt,
+		.size = opt.size,
+		.n = opt.batch,
+		.pn_off = 1 + opt.cid_len,
+		.pn = f->pn,
+	};
+
+	return sealers[lib]->seal(ctx, &b);
+}
+
+/* Calls */
+
+static void *cmsg_put(struct msghdr *msg, int type, const void *data,
+		      size_t len)
+{
+	struct cmsghdr *c = (void *)((char *)msg->msg_control +
+				     msg->msg_controllen);
+
+	c->cmsg_level = SOL_UDP;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	msg->msg_controllen += CMSG_SPACE(len);
+	return memcpy(CMSG_DATA(c), data, len);
+}
+
+static void worker_init(struct worker *w, const struct mode *m, int fd,
+			struct flow *flow, unsigned int flows,
+			const struct sockaddr_storage *to)
+{
+	struct quic_tx_ancillary_data anc = {
+		.flags = (opt.packed ? 0 : QUIC_TX_TAG_ROOM) |
+			 (m->how == FLOWID ? QUIC_TX_FLOW_ID : 0),
+		.conn_id_length = opt.cid_len,
+	};
+	uint16_t gso = opt.size;
+
+	memset(w, 0, sizeof(*w));
+	w->mode = m;
+	w->fd = fd;
+	w->flow = flow;
+	w->flows = flows;
+	w->to = *to;
+	w->iov.iov_len = (size_t)opt.batch * pkt_stride(m);
+	w->msg.msg_name = &w->to;
+	w->msg.msg_namelen = addr_len(to);
+	w->msg.msg_iov = &w->iov;
+	w->msg.msg_iovlen = 1;
+	w->msg.msg_control = w->control;
+	if (opt.batch > 1)
+		cmsg_put(&w->msg, UDP_SEGMENT, &gso, sizeof(gso));
+	if (in_kernel(m))
+		w->anc = cmsg_put(&w->msg, UDP_QUIC_ENCRYPT, &anc,
+				  sizeof(anc));
+	w->buf = mmap(NULL, RING << 16, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (w->buf == MAP_FAILED)
+		die("no memory");
+	fill_random(w->buf, RING << 16);
+}
+
+static void worker_exit(struct worker *w)
+{
+	munmap(w->buf, RING << 16);
+}
+
+/* Completions of zerocopy calls, until at most @left are outstanding */
+static void worker_reap(struct worker *w, uint32_t left, bool copied_ok)
+{
+	struct pollfd p = { .fd = w->fd };
+	struct sock_extended_err *ee;
+	uint64_t control[32];
+
+	while (w->sent - w->done > left) {
+		struct msghdr msg = {
+			.msg_control = control,
+			.msg_controllen = sizeof(control),
+		};
+
+		if (recvmsg(w->fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+			if (errno != EAGAIN || poll(&p, 1, 1000) != 1)
+				die("no completion of zerocopy: %m");
+			continue;
+		}
+		if (!CMSG_FIRSTHDR(&msg))
+			die("the error queue has no control message");
+		ee = (void *)CMSG_DATA(CMSG_FIRSTHDR(&msg));
+		if (ee->ee_errno || ee->ee_origin != SO_EE_ORIGIN_ZEROCOPY)
+			die("the error queue has something else");
+		if ((ee->ee_code & SO_EE_CODE_ZEROCOPY_COPIED) && !copied_ok)
+			die("the kernel copied what was sent with zerocopy");
+		w->done += ee->ee_data - ee->ee_info + 1;
+	}
+}
+
+/* One call: this is what is measured. */
+static void worker_call(struct worker *w)
+{
+	const struct mode *m = w->mode;
+	struct flow *f = &w->flow[w->next];
+	uint8_t *buf = w->buf;
+	int flags = 0;
+	ssize_t ret;
+
+	if (++w->next == w->flows)
+		w->next = 0;
+	if (m->zerocopy) {
+		if (w->sent - w->done == RING)
+			worker_reap(w, RING - 1, false);
+		buf += w->sent++ % RING << 16;
+		flags = MSG_ZEROCOPY;
+	}
+	pkt_headers(f, buf, pkt_stride(m));
+	if (m->how == USER && pkt_seal(m->lib, f->ctx, f, buf))
+		die("%s cannot seal", libs[m->lib]);
+	if (w->anc) {
+		w->anc->next_pkt_num = f->pn;
+		w->anc->flow_id = f->id;
+	}
+	f->pn += opt.batch;
+	if (m->how == SYSCALL) {
+		syscall(SYS_getppid);
+		return;
+	}
+	w->iov.iov_base = buf;
+	ret = sendmsg(w->fd, &w->msg, flags);
+	if (ret != (ssize_t)w->iov.iov_len)
+		die("%s: sendmsg returned %zd: %m", m->name, ret);
+}
+
+static void *worker_run(void *arg)
+{
+	struct worker *w = arg;
+	struct times start;
+	unsigned long i;
+
+	if (w->start)
+		pthread_barrier_wait(w->start);
+	start = times_now();
+	for (i = 0; i < w->calls; i++)
+		worker_call(w);
+	if (w->mode->zerocopy)
+		worker_reap(w, 0, false);
+	w->times = times_since(&start);
+	return NULL;
+}
+
+/* Modes */
+
+static void mode_parse(struct mode *m, const char *name)
+{
+	const char *p = name;
+	char *plus;
+	int i;
+
+	if (snprintf(m->name, sizeof(m->name), "%s", name) >=
+	    (int)sizeof(m->name))
+		die("no such mode: %s", name);
+	plus = strchr(m->name, '+');
+	if (plus) {
+		m->zerocopy = !strcmp(plus, "+zerocopy");
+		if (!m->zerocopy)
+			die("no such mode: %s", name);
+		*plus = 0;
+	}
+	p = m->name;
+	if (!strcmp(p, "syscall")) {
+		m->how = SYSCALL;
+	} else if (!strcmp(p, "plain")) {
+		m->how = PLAIN;
+	} else if (!strcmp(p, "plain-ulp")) {
+		m->how = ULP;
+	} else if (!strncmp(p, "user-", 5)) {
+		m->how = USER;
+		for (i = 0; i < N_LIBS && strcmp(p + 5, libs[i]); i++)
+			;
+		if (i == N_LIBS)
+			die("no such mode: %s", name);
+		if (!sealers[i])
+			die("%s: seal_%s.so was not built", name, libs[i]);
+		m->lib = i;
+	} else if (!strcmp(p, "kernel") || !strcmp(p, "device")) {
+		m->how = KERNEL;
+		m->device = p[0] == 'd';
+	} else if (!strcmp(p, "kernel-flowid") || !strcmp(p, "device-flowid")) {
+		m->how = FLOWID;
+		m->device = p[0] == 'd';
+	} else {
+		die("no such mode: %s", name);
+	}
+	if (plus) {
+		if (in_kernel(m) || m->how == SYSCALL)
+			die("%s: not with zerocopy", name);
+		*plus = '+';
+	}
+}
+
+static int mode_socket(const struct mode *m)
+{
+	int fd = socket(opt.to.ss_family, SOCK_DGRAM, 0);
+	int one = 1;
+
+	if (fd < 0)
+		die("socket: %m");
+	if (m->zerocopy &&
+	    setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
+		die("SO_ZEROCOPY: %m");
+	if ((in_kernel(m) || m->how == ULP) &&
+	    setsockopt(fd, SOL_UDP, UDP_ULP, QUIC_CRYPTO_ULP_NAME,
+		       strlen(QUIC_CRYPTO_ULP_NAME)))
+		die("%s: this kernel has no %s: %m", m->name,
+		    QUIC_CRYPTO_ULP_NAME);
+	return fd;
+}
+
+static void mode_init(struct mode *m)
+{
+	unsigned int n = opt.flows / opt.threads, t, i;
+
+	if (m->zerocopy && opt.threads > 1 && !opt.own_sockets)
+		die("%s: threads need own sockets (-S)", m->name);
+	m->round = xcalloc(opt.rounds, sizeof(*m->round));
+	for (t = 0; t < opt.threads; t++) {
+		m->fd[t] = t && !opt.own_sockets ? m->fd[0] : mode_socket(m);
+		m->flow[t] = xcalloc(n, sizeof(*m->flow[t]));
+		for (i = 0; i < n; i++) {
+			struct flow *f = &m->flow[t][i];
+
+			flow_init(f, m->how == FLOWID ? t * n + i + 1 : 0);
+			if (m->how == USER) {
+				f->ctx = sealers[m->lib]->flow(&f->keys);
+				if (!f->ctx)
+					die("%s has no %s", libs[m->lib],
+					    ciphers[opt.cipher].name);
+			} else if (in_kernel(m)) {
+				flow_opt(f, m->fd[t],
+					 UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+			}
+		}
+	}
+}
+
+/*
+ * Send one batch to a socket of our own, by the very socket that is going to
+ * be measured, and compare what comes with what the other libraries make of it.
+ */
+static void mode_verify(const struct mode *m)
+{
+	uint8_t *want, *plain, *got;
+	unsigned int i, compared = 0, lib;
+	struct timeval tv = { .tv_sec = 5 };
+	socklen_t len = sizeof(struct sockaddr_storage);
+	size_t stride = pkt_stride(m);
+	struct sockaddr_storage to;
+	int size = 1 << 21;
+	struct worker w;
+	struct flow f;
+	void *ctx;
+	int rx;
+
+	if (m->how == SYSCALL)
+		return;
+
+	addr_parse(&to, opt.to.ss_family == AF_INET ? "127.0.0.1" : "::1");
+	((struct sockaddr_in *)&to)->sin_port = 0;	/* sin6_port, too */
+	rx = socket(to.ss_family, SOCK_DGRAM, 0);
+	if (rx < 0 || bind(rx, (void *)&to, addr_len(&to)) ||
+	    getsockname(rx, (void *)&to, &len) ||
+	    setsockopt(rx, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
+		die("loopback socket: %m");
+	setsockopt(rx, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+
+	flow_init(&f, m->how == FLOWID ? UINT32_MAX : 0);
+	f.pn = 0xfffffff0;	/* more than fits into the header */
+	if (m->how == USER)
+		f.ctx = sealers[m->lib]->flow(&f.keys);
+	else if (in_kernel(m))
+		flow_opt(&f, m->fd[0], UDP_QUIC_ADD_TX_CONNECTION, &to);
+	worker_init(&w, m, m->fd[0], &f, 1, &to);
+
+	want = xcalloc(opt.batch, opt.size);
+	plain = xcalloc(opt.batch, opt.size);
+	for (i = 0; i < opt.batch; i++)
+		memcpy(plain + i * opt.size, w.buf + i * stride, stride);
+	pkt_headers(&f, plain, opt.size);
+	worker_call(&w);
+	f.pn -= opt.batch;
+
+	got = xcalloc(opt.batch, opt.size + 1);
+	for (i = 0; i < opt.batch; i++)
+		if (recv(rx, got + i * opt.size, opt.size + 1, 0) !=
+		    (ssize_t)opt.size)
+			die("%s: packet %u of %u did not arrive", m->name, i,
+			    opt.batch);
+	for (lib = 0; lib < N_LIBS && sealed(m); lib++) {
+		if (!sealers[lib] || (m->how == USER && lib == m->lib))
+			continue;
+		ctx = sealers[lib]->flow(&f.keys);
+		if (!ctx)
+			continue;
+		memcpy(want, plain, opt.batch * opt.size);
+		if (pkt_seal(lib, ctx, &f, want) ||
+		    memcmp(want, got, opt.batch * opt.size))
+			die("%s and %s do not seal alike", m->name, libs[lib]);
+		compared++;
+	}
+	if (!sealed(m)) {
+		if (memcmp(plain, got, opt.batch * opt.size))
+			die("%s: wrong packets", m->name);
+		compared++;
+	}
+	if (!compared)
+		die("%s: no other library to compare with", m->name);
+
+	if (m->zerocopy)
+		worker_reap(&w, 0, true);
+	if (in_kernel(m))
+		flow_opt(&f, m->fd[0], UDP_QUIC_DEL_TX_CONNECTION, &to);
+	worker_exit(&w);
+	close(rx);
+	free(want);
+	free(plain);
+	free(got);
+}
+
+/* @calls calls, divided among the threads */
+static struct times mode_run(const struct mode *m, struct worker *w,
+			     unsigned long calls)
+{
+	unsigned int n = opt.flows / opt.threads, t, i;
+	unsigned long per = calls / opt.threads;
+	struct times sum = { 0 };
+	pthread_barrier_t start;
+
+	pthread_barrier_init(&start, NULL, opt.threads);
+	for (t = 0; t < opt.threads; t++) {
+		w[t].calls = per;
+		w[t].start = opt.threads > 1 ? &start : NULL;
+		for (i = 0; in_kernel(m) && i < n; i++)
+			flow_update(&w[t].flow[i], w[t].fd,
+				    (per / n + 1) * opt.batch);
+		if (t && pthread_create(&w[t].thread, NULL, worker_run, &w[t]))
+			die("no thread");
+	}
+	worker_run(&w[0]);
+	for (t = 0; t < opt.threads; t++) {
+		if (t)
+			pthread_join(w[t].thread, NULL);
+		sum.cpu += w[t].times.cpu;
+		sum.rusage += w[t].times.rusage;
+		if (w[t].times.wall > sum.wall)
+			sum.wall = w[t].times.wall;
+	}
+	pthread_barrier_destroy(&start);
+	return sum;
+}
+
+/* A round that counts: who has sealed must be as the name of the mode says */
+static struct times mode_round(const struct mode *m, struct worker *w,
+			       unsigned long calls)
+{
+	unsigned long want = in_kernel(m) ? calls * opt.batch : 0;
+	unsigned long sw = counter("QuicTxSwPackets");
+	unsigned long dev = counter("QuicTxDevicePackets");
+	struct times t = mode_run(m, w, calls);
+
+	sw = counter("QuicTxSwPackets") - sw;
+	dev = counter("QuicTxDevicePackets") - dev;
+	/* software may have sealed until the device had a new key */
+	if (sw + dev != want || (m->device ? dev < want / 100 * 99 : dev))
+		die("%s: of %lu packets, %lu sealed by software, %lu by the device",
+		    m->name, want, sw, dev);
+	return t;
+}
+
+/* Results */
+
+static int cmp_double(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* @q of the sorted values: 0.5 is the median */
+static double quantile(const double *v, unsigned int n, double q)
+{
+	double pos = q * (n - 1);
+	unsigned int i = pos;
+
+	return i + 1 < n ? v[i] + (pos - i) * (v[i + 1] - v[i]) : v[n - 1];
+}
+
+/* The file of -j, which may have lines of other runs */
+static FILE *lines_open(const char *columns)
+{
+	FILE *f = fopen(opt.lines, "a");
+
+	if (!f)
+		die("%s: %m", opt.lines);
+	fseek(f, 0, SEEK_END);
+	if (!ftell(f))
+		fprintf(f, "#%s\n", columns);
+	return f;
+}
+
+static void lines_close(FILE *f)
+{
+	if (ferror(f) | fclose(f))
+		die("%s: %m", opt.lines);
+}
+
+static void print_lines(const struct mode *m, unsigned int n,
+			unsigned long packets)
+{
+	FILE *f = lines_open("mode\tcipher\tsize\tbatch\tflows\tthreads\t"
+			     "sockets\tround\tpackets\tcpu_ns\trusage_ns\t"
+			     "wall_ns");
+	unsigned int sockets = opt.own_sockets ? opt.threads : 1, r, i;
+
+	for (r = 0; r < opt.rounds; r++)
+		for (i = 0; i < n; i++)
+			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t%lu\t%lu\t%lu\t%lu\n",
+				m[i].name, ciphers[opt.cipher].name, opt.size,
+				opt.batch, opt.flows, opt.threads, sockets, r,
+				packets, m[i].round[r].cpu,
+				m[i].round[r].rusage, m[i].round[r].wall);
+	lines_close(f);
+}
+
+/* Fills and sorts @v, a value of each round per packet */
+static void rounds_of(double *v, const struct mode *m, const struct mode *less,
+		      unsigned long packets, bool wall)
+{
+	unsigned int r;
+
+	for (r = 0; r < opt.rounds; r++) {
+		v[r] = wall ? m->round[r].wall : m->round[r].cpu;
+		if (less)
+			v[r] -= wall ? less->round[r].wall : less->round[r].cpu;
+		v[r] /= packets;
+	}
+	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+}
+
+/* Fills and sorts @v, by what @m is faster than @ref in each round */
+static void ratios_of(double *v, const struct mode *m, const struct mode *ref,
+		      const struct mode *less)
+{
+	unsigned int r;
+	double sub;
+
+	for (r = 0; r < opt.rounds; r++) {
+		sub = less ? less->round[r].cpu : 0;
+		v[r] = (ref->round[r].cpu - sub) / (m->round[r].cpu - sub);
+	}
+	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+}
+
+static void print_table(const struct mode *m, unsigned int n,
+			const struct mode *ref, const struct mode *less,
+			unsigned long packets)
+{
+	double ns[opt.rounds], wall[opt.rounds], ratio[opt.rounds], med;
+	unsigned int i;
+
+	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), %u socket(s)\n"
+	       "%u rounds of %lu packets%s%s\n",
+	       ciphers[opt.cipher].name, opt.size, opt.batch, opt.flows,
+	       opt.threads, opt.own_sockets ? opt.threads : 1, opt.rounds,
+	       packets, less ? "; all figures are without what is in " : "",
+	       less ? less->name : "");
+	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
+	       "%-24s%9s%9s%9s%9s%9s%9s%9s%9s\n",
+	       "", "CPU ns/", "", "", "", "Gbit/s", ref->name, "mode",
+	       "packet", "min", "max", "wall", "per core", "faster",
+	       "quartile", "quartile");
+	for (i = 0; i < n; i++) {
+		if (&m[i] == less)
+			continue;
+		rounds_of(ns, &m[i], less, packets, false);
+		rounds_of(wall, &m[i], less, packets, true);
+		ratios_of(ratio, &m[i], ref, less);
+		med = quantile(ns, opt.rounds, 0.5);
+		printf("%-24s%9.1f%9.1f%9.1f%9.1f%9.2f%9.3f%9.3f%9.3f\n",
+		       m[i].name, med, ns[0], ns[opt.rounds - 1],
+		       quantile(wall, opt.rounds, 0.5), opt.size * 8 / med,
+		       quantile(ratio, opt.rounds, 0.5),
+		       quantile(ratio, opt.rounds, 0.25),
+		       quantile(ratio, opt.rounds, 0.75));
+	}
+}
+
+static const struct mode *mode_find(const struct mode *m, unsigned int n,
+				    const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (!strcmp(m[i].name, name))
+			return &m[i];
+	die("%s is none of the modes", name);
+}
+
+static void measure(struct mode *m, unsigned int n)
+{
+	const struct mode *less = opt.less ? mode_find(m, n, opt.less) : NULL;
+	const struct mode *ref = less == &m[0] ? &m[n - 1] : &m[0];
+	unsigned long calls = opt.calls, packets;
+	struct worker *w[MAX_MODES];
+	unsigned int i, t, r;
+	double off;
+
+	if (opt.ref)
+		ref = mode_find(m, n, opt.ref);
+	if (ref == less)
+		die("%s is all that is measured", less->name);
+	for (i = 0; i < n; i++) {
+		mode_init(&m[i]);
+		mode_verify(&m[i]);
+		w[i] = xcalloc(opt.threads, sizeof(*w[i]));
+		for (t = 0; t < opt.threads; t++)
+			worker_init(&w[i][t], &m[i], m[i].fd[t], m[i].flow[t],
+				    opt.flows / opt.threads, &opt.to);
+	}
+	fprintf(stderr, "quic_bench: all modes send what they are to send\n");
+
+	/* warm up; and calls that take opt.ms milliseconds of the reference */
+	for (i = 0; i < n; i++)
+		mode_run(&m[i], w[i], 10 * opt.threads);
+	if (!calls) {
+		uint64_t ns = 0;
+
+		for (calls = 4 * opt.threads; ns < NSEC / 20; calls *= 2)
+			ns = mode_run(ref, w[ref - m], calls).cpu;
+		calls = calls / 2 * (double)opt.ms * 1000000 / ns + 1;
+	}
+	calls = (calls + opt.threads - 1) / opt.threads * opt.threads;
+	packets = calls * opt.batch;
+
+	for (r = 0; r < opt.rounds; r++)
+		for (i = 0; i < n; i++)
+			m[i].round[r] = mode_round(&m[i], w[i], calls);
+
+	for (i = 0; i < n; i++) {
+		off = 0;
+		for (r = 0; r < opt.rounds; r++)
+			off += (double)m[i].round[r].rusage /
+			       m[i].round[r].cpu / opt.rounds;
+		if (off < 0.95 || off > 1.05)
+			fprintf(stderr,
+				"quic_bench: %s: getrusage() disagrees with the CPU clock by %.0f%%\n",
+				m[i].name, (off - 1) * 100);
+	}
+	print_table(m, n, ref, less, packets);
+	if (opt.lines)
+		print_lines(m, n, packets);
+}
+
+/* kB that programs could still have */
+static long mem_available(void)
+{
+	FILE *f = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kb = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+/* How long it takes to add flows, and their memory */
+static void install(void)
+{
+	static const struct mode m = { .name = "install", .how = KERNEL };
+	unsigned long i, from = 0, to;
+	struct times t, start;
+	int fd = mode_socket(&m);
+	FILE *lines = NULL;
+	long before, mem;
+	struct flow f;
+
+	printf("%s: adding flows to a socket\n%9s%9s%14s%11s%13s\n",
+	       ciphers[opt.cipher].name, "from", "to", "CPU ns/flow",
+	       "flows/s", "bytes/flow");
+	if (opt.lines)
+		lines = lines_open("cipher\tfrom\tto\tcpu_ns\twall_ns\tkbytes");
+	for (to = 1; from < opt.install; to = to == 1 ? 1000 : to * 10) {
+		if (to == 10000)	/* 1, 1000, 100000, 1000000 */
+			continue;
+		if (to > opt.install)
+			to = opt.install;
+		before = mem_available();
+		start = times_now();
+		for (i = from; i < to; i++) {
+			flow_init(&f, i + 1);
+			flow_opt(&f, fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+		}
+		t = times_since(&start);
+		mem = before - mem_available();
+		printf("%9lu%9lu%14.0f%11.0f%13.0f\n", from, to,
+		       (double)t.cpu / (to - from),
+		       (double)(to - from) * NSEC / t.wall,
+		       mem * 1024.0 / (to - from));
+		if (lines)
+			fprintf(lines, "%s\t%lu\t%lu\t%lu\t%lu\t%ld\n",
+				ciphers[opt.cipher].name, from, to, t.cpu,
+				t.wall, mem);
+		from = to;
+	}
+	start = times_now();
+	close(fd);
+	t = times_since(&start);
+	printf("closing the socket: %.0f ns/flow\n",
+	       (double)t.wall / opt.install);
+	if (lines)
+		lines_close(lines);
+}
+
+static void load_sealers(void)
+{
+	char path[4096], *slash;
+	ssize_t len;
+	void *so;
+	int i;
+
+	len = readlink("/proc/self/exe", path, sizeof(path) - 32);
+	if (len < 0)
+		die("/proc/self/exe: %m");
+	path[len] = 0;
+	slash = strrchr(path, '/') + 1;
+	for (i = 0; i < N_LIBS; i++) {
+		sprintf(slash, "seal_%s.so", libs[i]);
+		if (access(path, F_OK))
+			continue;
+		so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		sealers[i] = so ? dlsym(so, "sealer") : NULL;
+		if (!sealers[i])
+			die("%s", dlerror());
+		fprintf(stderr, "quic_bench: %s: %s\n", libs[i],
+			sealers[i]->version());
+	}
+}
+
+__attribute__((noreturn))
+static void usage(void)
+{
+	fputs("usage: quic_bench [option...]\n"
+	      "CPU time per packet of sending QUIC packets, sealed in different ways\n"
+	      "  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl, user-boringssl,\n"
+	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid;\n"
+	      "              +zerocopy after one that the kernel does not seal for\n"
+	      "  -R mode     what the others are compared with (first, or last)\n"
+	      "  -E mode     leave what is in this mode out of the table: with syscall,\n"
+	      "              the cost of system calls where they are emulated\n"
+	      "  -d address  destination, to be one that discards (192.0.2.2)\n"
+	      "  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
+	      "  -s bytes    size of a packet, UDP payload (1200)\n"
+	      "  -b packets  per call (50, or what a datagram has room for)\n"
+	      "  -f flows    per run, one call each in turn (1)\n"
+	      "  -t threads  (1), which share one socket and divide the flows\n"
+	      "  -S          a socket for each thread\n"
+	      "  -P          the kernel gets packets without room for tags\n"
+	      "  -l bytes    length of connection IDs (8)\n"
+	      "  -r rounds   (15)\n"
+	      "  -T ms       per round and mode (200)\n"
+	      "  -n calls    per round and mode, in place of -T\n"
+	      "  -I flows    only measure adding flows\n"
+	      "  -j file     append a line per round and mode, for programs\n",
+	      stderr);
+	exit(2);
+}
+
+static unsigned long number(const char *s, unsigned long min,
+			    unsigned long max)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 0);
+
+	if (*end || end == s || n < min || n > max)
+		die("%s is not a number from %lu to %lu", s, min, max);
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	static struct mode mode[MAX_MODES];
+	char *modes = NULL, *name;
+	unsigned int n = 0;
+	int c;
+
+	addr_parse(&opt.to, "192.0.2.2");
+	while ((c = getopt(argc, argv, "m:R:E:d:c:s:b:f:t:SPl:r:T:n:I:j:")) != -1) {
+		switch (c) {
+		case 'm':
+			modes = optarg;
+			break;
+		case 'R':
+			opt.ref = optarg;
+			break;
+		case 'E':
+			opt.less = optarg;
+			break;
+		case 'd':
+			addr_parse(&opt.to, optarg);
+			break;
+		case 'c':
+			while (opt.cipher < N_CIPHERS &&
+			       strcmp(ciphers[opt.cipher].name, optarg))
+				opt.cipher++;
+			if (opt.cipher == N_CIPHERS)
+				die("no such cipher: %s", optarg);
+			break;
+		case 's':
+			opt.size = number(optarg, 64, MAX_CALL);
+			break;
+		case 'b':
+			opt.batch = number(optarg, 1, MAX_BATCH);
+			break;
+		case 'f':
+			opt.flows = number(optarg, 1, 10000000);
+			break;
+		case 't':
+			opt.threads = number(optarg, 1, MAX_THREADS);
+			break;
+		case 'S':
+			opt.own_sockets = true;
+			break;
+		case 'P':
+			opt.packed = true;
+			break;
+		case 'l':
+			opt.cid_len = number(optarg, 0,
+					     QUIC_MAX_CONNECTION_ID_SIZE);
+			break;
+		case 'r':
+			opt.rounds = number(optarg, 1, 10000);
+			break;
+		case 'T':
+			opt.ms = number(optarg, 1, 100000);
+			break;
+		case 'n':
+			opt.calls = number(optarg, 1, 1000000000);
+			break;
+		case 'I':
+			opt.install = number(optarg, 1, 100000000);
+			break;
+		case 'j':
+			opt.lines = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (optind != argc || (!modes && !opt.install))
+		usage();
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (opt.install) {
+		install();
+		return 0;
+	}
+	if (opt.batch > MAX_CALL / opt.size)
+		opt.batch = MAX_CALL / opt.size;
+	if (opt.flows % opt.threads)
+		opt.flows += opt.threads - opt.flows % opt.threads;
+	load_sealers();
+	for (name = strtok(modes, ","); name; name = strtok(NULL, ",")) {
+		if (n == MAX_MODES)
+			die("too many modes");
+		mode_parse(&mode[n++], name);
+	}
+	if (!n)
+		usage();
+	measure(mode, n);
+	return 0;
+}
