@@ -60,7 +60,7 @@ enum {
  * @max_rx: highest number received
  */
 struct conn {
-	struct flow gen[GENS];
+	struct flow *gen;
 	unsigned int n_gen;
 	int fd;
 	uint64_t next;
@@ -87,8 +87,8 @@ static const struct {
 static struct {
 	const char *from, *to, *src, *dst, *cipher_name;
 	uint16_t cipher;
-	unsigned int port, calls, seconds, gso, size, cid_len, pn_len, flows, threads;
-	unsigned int update, replace, own, gap_us, wait_ms;
+	unsigned int port, calls, seconds, gso, size, cid_len, pn_len, flows;
+	unsigned int threads, update, replace, own, gap_us, wait_ms;
 	bool forever, room, del_first, close_first, hold, gaps, connected;
 	bool stamps, options;
 } opt = {
@@ -298,13 +298,14 @@ static int sender_open(int home)
 /* The connection ID says which connection it is, if it is long enough. */
 static struct conn *conn_new(int fd)
 {
+	struct flow *f = calloc(1, sizeof(*f));
 	struct conn *c = calloc(1, sizeof(*c));
-	struct flow *f = &c->gen[0];
 	int ret;
 
 	pthread_mutex_lock(&lock);
-	if (!c || n_conns == MAX_CONNS)
+	if (!c || !f || n_conns == MAX_CONNS)
 		errx(1, "too many connections");
+	c->gen = f;
 	flow_init(f, opt.cipher, opt.cid_len);
 	if (opt.cid_len >= 4)
 		memcpy(f->cid, &n_conns, 4);
@@ -348,10 +349,13 @@ static void conn_update(struct conn *c)
 
 	pthread_mutex_lock(&lock);
 	flow_next(&next, &c->gen[0]);
-	memmove(&c->gen[1], &c->gen[0], sizeof(next) * (GENS - 1));
-	c->gen[0] = next;
 	if (c->n_gen < GENS)
 		c->n_gen++;
+	c->gen = realloc(c->gen, sizeof(next) * c->n_gen);
+	if (!c->gen)
+		errx(1, "no memory");
+	memmove(&c->gen[1], &c->gen[0], sizeof(next) * (c->n_gen - 1));
+	c->gen[0] = next;
 	pthread_mutex_unlock(&lock);
 	ret = flow_add(c->fd, &next);
 	if (ret)
@@ -743,12 +747,12 @@ static void set_addr(struct sockaddr_storage *addr, const char *text,
 
 static void report(void)
 {
-	printf("calls=%lu sent=%lu received=%lu lost=%lu bad=%lu plain=%lu "
-	       "duplicate=%lu reordered=%lu captured=%lu tapped=%lu extra=%lu "
-	       "errors=%lu error=%s\n",
+	printf("calls=%lu sent=%lu received=%lu lost=%lu bad=%lu plain=%lu",
 	       stat.calls, stat.sent, stat.received, stat.sent - stat.received,
-	       stat.bad, stat.plain, stat.duplicate, stat.reordered,
-	       stat.captured, stat.tapped, stat.extra, stat.errors,
+	       stat.bad, stat.plain);
+	printf(" duplicate=%lu reordered=%lu captured=%lu tapped=%lu",
+	       stat.duplicate, stat.reordered, stat.captured, stat.tapped);
+	printf(" extra=%lu errors=%lu error=%s\n", stat.extra, stat.errors,
 	       stat.errors ? strerrorname_np(stat.error) : "-");
 }
 
