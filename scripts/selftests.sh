@@ -72,5 +72,5 @@ fi
 {
 	ours TEST_GEN_PROGS | sed 's/\(.*\)/900 net:\1 .\/\1/'
 	printf '%s\n' "${scripts[@]}" |
-		sed 's|\(.*\)/\(.*\)|2400 \1:\2 ../\1/\2|'
+		sed 's|\(.*\)/\(.*\)|3000 \1:\2 ../\1/\2|'
 } >"$dir/net/list"

@@ -109,7 +109,7 @@ boot_uml()
 			-lt 1100 ] 2>/dev/null; then
 		export TMPDIR=$BUILD
 	fi
-	timeout --foreground -k 5 "${UML_LIMIT:-2400}" "$BUILD/uml/linux" mem=1G \
+	timeout --foreground -k 5 "${UML_LIMIT:-3600}" "$BUILD/uml/linux" mem=1G \
 		rootfstype=hostfs rootflags="$root" ro init="$init" panic=-1 \
 		con=null con0=null,fd:3 con1=null,fd:1 ssl=null "$@" \
 		</dev/null 2>"$LOG/$stage-uml.log" \
