@@ -44,6 +44,10 @@ NSIM=			# id of the netdevsim device, empty on hardware
 next_id=$((512 + RANDOM % 30000))
 tmp=$(mktemp -d)
 load_pid='' prepare=''
+slow=1
+[ "$KSFT_MACHINE_SLOW" != yes ] || slow=6
+# milliseconds in which something of what is under way has to arrive
+patience=$((3000 * slow))
 
 declare -A T		# what the last traffic has come to
 declare -A S0 S1	# counters before and after
@@ -204,7 +208,8 @@ dst=$V4
 traffic()
 {
 	before
-	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" "$@" >"$tmp/out" 2>&1
+	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" -w $patience "$@" \
+		>"$tmp/out" 2>&1
 	after
 	parse "$tmp/out"
 }
@@ -216,8 +221,8 @@ load()
 
 	before
 	n=$(count_frames)
-	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" -t 0 -i 500 -w 3000 \
-		"$@" >"$tmp/load" 2>&1 &
+	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" -t 0 -i 500 \
+		-w $patience "$@" >"$tmp/load" 2>&1 &
 	load_pid=$!
 	wait_for 20 frames_since "$n" 20 || fail "no load"
 }
@@ -267,7 +272,7 @@ until_software()
 # wait_for SECONDS COMMAND...
 wait_for()
 {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * slow))
 	shift
 
 	until "$@"; do
