@@ -451,6 +451,26 @@ struct sk_buff *nsim_quic_tx(struct netdevsim *ns, struct sk_buff *skb,
 	return nsim_quic_segment(ns, skb, NETIF_F_SG, dropped);
 }
 
+/**
+ * nsim_quic_discard - an skb that is going to be dropped for want of a link
+ * @ns: device
+ * @skb: skb
+ *
+ * A device without a peer is where benchmarks with free_crypto send to, so that
+ * no receiver is in their figures. So that they can be sure of what they have
+ * measured, what got this far with a key of the device is counted.
+ *
+ * Context: ndo_start_xmit().
+ */
+void nsim_quic_discard(struct netdevsim *ns, const struct sk_buff *skb)
+{
+	const struct quic_skb_ext *ext = quicdev_skb_ext(skb);
+
+	if (READ_ONCE(ns->quic.free_crypto) && ext &&
+	    nsim_quic_find_key(ns, ext->flow))
+		nsim_quic_count(ns, NSIM_QUIC_TX_FREE, nsim_quic_pkts(skb));
+}
+
 static const char *nsim_quic_alg(const struct quicdev_flow *flow)
 {
 	switch (flow->cipher_type) {
