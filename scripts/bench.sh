@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # usage: bench.sh [quick|full]
+#        bench.sh -OPTION...	one run, with options of quic_bench
 #
 # What sending costs, by tools/net/quic/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
@@ -13,31 +14,7 @@
 
 matrix=${1:-quick}
 bench=$TOP/tools/net/quic/bench
-tree=$BUILD/bench/linux
 root=$BUILD/root
-
-# build/linux and the bench-only patch. What it touches is written once.
-bench_tree()
-{
-	local patch=$bench/uml-aesni.patch id
-	local -a touched
-
-	mapfile -t touched < <(sed -n 's,^+++ b/\(\S*\).*,\1,p' "$patch")
-	id=$( (cd "$TREE" && cat "$patch" "${touched[@]}" 2>/dev/null) |
-		sha256sum || true)
-	mkdir -p "$BUILD/bench"
-	if [ "$id" != "$(cat "$tree.id" 2>/dev/null)" ]; then
-		rm -rf "$tree" "$tree.id"
-	fi
-	rsync -a --delete "${touched[@]/#/--exclude=/}" --link-dest="$TREE" \
-		"$TREE/" "$tree/"
-	[ ! -e "$tree.id" ] || return 0
-	for f in "${touched[@]}"; do
-		[ ! -e "$TREE/$f" ] || cp -p "$TREE/$f" "$tree/$f"
-	done
-	patch -d "$tree" -p1 -s -F0 --no-backup-if-mismatch -i "$patch"
-	echo "$id" >"$tree.id"
-}
 
 bench_programs()
 {
@@ -52,26 +29,29 @@ runs()
 	local user='' zerocopy='' flows
 	# UML catches system calls by ptrace(), which costs more than sealing a
 	# batch: leave that out. Of a single packet nothing would be left.
-	local env="-R user-openssl -m syscall" less
+	local env="-D 198.51.100.2 -R user-openssl -m syscall" less
+	local device=,plain@device,device,device-flowid
 
 	for lib in openssl boringssl gnutls; do
 		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
 		user+=,user-$lib zerocopy+=,user-$lib+zerocopy
 	done
 	case $matrix in
+	-*)	echo "-D 198.51.100.2 $*"
+		return ;;
 	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
 		how="-r 7 -T 100" ;;
 	full)	ciphers="aes-128-gcm aes-256-gcm chacha20"
 		sizes="300 1200 1452 8952" batches="1 10 50"
 		how="-r 15 -T 200" ;;
-	*)	die "usage: bench.sh [quick|full]" ;;
+	*)	die "usage: bench.sh [quick|full|-OPTION...]" ;;
 	esac
 	for cipher in $ciphers; do
 		for size in $sizes; do
 			for batch in $batches; do
 				[ "$batch" = 1 ] && less= || less="-E syscall"
 				echo "$how -c $cipher -s $size -b $batch $less" \
-				     "$env,plain$user$zerocopy,kernel,kernel-flowid"
+				     "$env,plain$user$zerocopy,kernel,kernel-flowid,limit$device"
 			done
 		done
 	done
@@ -84,7 +64,6 @@ runs()
 
 need "tables and plots" gnuplot-nox rsync util-linux
 provision_root
-bench_tree
 "$TOP/scripts/kernel.sh" bench-uml
 step bench-programs "building the benchmark in the guest root" bench_programs
 rm -f "$RES"/bench*
@@ -97,16 +76,13 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
+mount -t debugfs debugfs /sys/kernel/debug
 mount -t hostfs -o hostfs="$RES" none /result
 exec >/dev/tty1 2>/tmp/stderr
 cp /proc/crypto /result/bench-crypto.txt
 echo 2000000 >/proc/sys/net/quic_crypto/max_flows
-ip link set lo up
-ip link add sink mtu 9000 type dummy
-ip addr add 192.0.2.1/24 dev sink
-ip link set sink up
-ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:02 dev sink nud permanent
 cd /usr/src/quic/bench
+./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
 echo "# Linux \$(uname -r), $(sed -n 's/^model name.*: //p' /proc/cpuinfo |
 	head -n 1), $(gcc --version | head -n 1), $(date -u +%F)"
 while read -r args; do
@@ -118,11 +94,12 @@ while read -r args; do
 		echo "FAILED: quic_bench \$args"
 	}
 done </usr/src/quic/bench.runs
+./sinks.sh check || echo "FAILED: packets did not reach the device"
 echo "# guest ends"
 exec poweroff
 END
 as_root chmod 755 "$root/usr/local/bin/bench-init"
-runs | as_root tee "$root/usr/src/quic/bench.runs" >/dev/null
+runs "$@" | as_root tee "$root/usr/src/quic/bench.runs" >/dev/null
 
 # one CPU, or host and guest context switches go through the scheduler of two
 cpu=$(taskset -cp $$ | sed 's/.*[-, ]//')
@@ -137,8 +114,9 @@ taskset -c "$cpu" timeout --foreground -k 5 "${UML_LIMIT:-7200}" \
 grep -q '^# guest ends' "$RES/bench.txt" ||
 	die "the guest did not come to its end, see $LOG/bench-kernel.log"
 ! grep -q '^FAILED' "$RES/bench.txt" || die "there were failures"
+say "results: $RES/bench.txt, bench.tsv, bench-*.svg"
+[ -e "$RES/bench.tsv" ] || exit 0
 grep -v '^#' "$RES/bench.tsv" | cut -f 2 | sort -u | while read -r cipher; do
 	"$bench/plot" "$RES/bench.tsv" "$cipher" "$RES/bench-$cipher.svg" \
 		syscall
 done
-say "results: $RES/bench.txt, bench.tsv, bench-*.svg"

@@ -3,7 +3,7 @@
 #
 # usage: kernel.sh uml|x86
 #        kernel.sh lint		(only configures, from build/lint/linux)
-#        kernel.sh bench-uml	(from build/bench/linux, see bench.sh)
+#        kernel.sh bench-uml	(from build/bench/linux, see bench-tree.sh)
 #
 # Configure and build a test kernel from the tree in build/linux into
 # build/uml or build/x86.
@@ -54,7 +54,11 @@ install_modules()
 }
 
 need_build
-case $kind in lint|bench-uml) ;; *) "$TOP/scripts/tree.sh" ;; esac
+case $kind in
+lint)	;;
+bench-*) "$TOP/scripts/bench-tree.sh" ;;
+*)	"$TOP/scripts/tree.sh" ;;
+esac
 mkdir -p "$out"
 exec 8>"$out.lock"
 flock 8

@@ -13,10 +13,14 @@
  * A mode is measured only after the packets of one of its calls have come out
  * of a loopback socket as another library seals them, byte by byte, and the
  * kernel's counters must account for all packets of a round.
+ *
+ * The mode "limit" sends nothing: the kernel's AEAD seals the same packets in a
+ * loop, by limit.patch. Less than that no kernel's sealing can cost.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -27,6 +31,7 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -56,7 +61,9 @@
 #define MAX_THREADS	64
 #define NSEC		1000000000ULL
 
-enum how { SYSCALL, PLAIN, ULP, USER, KERNEL, FLOWID };
+#define LIMIT_FILE	"/sys/kernel/debug/quic_limit"
+
+enum how { SYSCALL, PLAIN, ULP, LIMIT, USER, KERNEL, FLOWID };
 
 enum lib { OPENSSL, BORINGSSL, GNUTLS, N_LIBS };
 
@@ -94,6 +101,7 @@ struct times {
  * @lib: which library, where user space does
  * @zerocopy: send with MSG_ZEROCOPY
  * @device: the network device is to seal
+ * @to: destination
  * @fd: socket of each thread
  * @flow: of each thread, opt.flows divided by the threads
  * @round: results
@@ -104,6 +112,7 @@ struct mode {
 	enum lib lib;
 	bool zerocopy;
 	bool device;
+	const struct sockaddr_storage *to;
 	int fd[MAX_THREADS];
 	struct flow *flow[MAX_THREADS];
 	struct times *round;
@@ -149,15 +158,32 @@ struct worker {
 	pthread_t thread;
 };
 
+/* What the file of limit.patch wants to know */
+struct quic_limit {
+	char alg[64];
+	uint8_t key[32];
+	uint32_t key_len;
+	uint32_t iv_off;
+	uint8_t iv[16];
+	uint64_t pn;
+	uint32_t size;
+	uint32_t hdr;
+};
+
 static const struct {
 	const char *name;
 	uint16_t type;
 	size_t key_len;
+	const char *alg;
 } ciphers[] = {
-	[AES_128_GCM] = { "aes-128-gcm", TLS_CIPHER_AES_GCM_128, 16 },
-	[AES_256_GCM] = { "aes-256-gcm", TLS_CIPHER_AES_GCM_256, 32 },
-	[AES_128_CCM] = { "aes-128-ccm", TLS_CIPHER_AES_CCM_128, 16 },
-	[CHACHA20] = { "chacha20", TLS_CIPHER_CHACHA20_POLY1305, 32 },
+	[AES_128_GCM] = { "aes-128-gcm", TLS_CIPHER_AES_GCM_128, 16,
+			  "gcm(aes)" },
+	[AES_256_GCM] = { "aes-256-gcm", TLS_CIPHER_AES_GCM_256, 32,
+			  "gcm(aes)" },
+	[AES_128_CCM] = { "aes-128-ccm", TLS_CIPHER_AES_CCM_128, 16,
+			  "ccm(aes)" },
+	[CHACHA20] = { "chacha20", TLS_CIPHER_CHACHA20_POLY1305, 32,
+		       "rfc7539(chacha20,poly1305)" },
 };
 
 static const char * const libs[] = { "openssl", "boringssl", "gnutls" };
@@ -180,6 +206,7 @@ static struct {
 	const char *ref;
 	const char *less;
 	struct sockaddr_storage to;
+	struct sockaddr_storage device;
 } opt = {
 	.size = 1200, .batch = 50, .flows = 1, .threads = 1, .rounds = 15,
 	.ms = 200, .cid_len = 8,
@@ -302,7 +329,7 @@ static bool in_kernel(const struct mode *m)
 
 static bool sealed(const struct mode *m)
 {
-	return m->how == USER || in_kernel(m);
+	return m->how == USER || m->how == LIMIT || in_kernel(m);
 }
 
 /* Flows */
@@ -341,7 +368,8 @@ static void flow_opt(const struct flow *f, int fd, int name,
 }
 
 /* Make room for @packets below the limit of the key. Not timed. */
-static void flow_update(struct flow *f, int fd, unsigned long packets)
+static void flow_update(struct flow *f, const struct worker *w,
+			unsigned long packets)
 {
 	if (packets > KEY_PACKETS)
 		die("more packets per round than a key may seal");
@@ -350,7 +378,7 @@ static void flow_update(struct flow *f, int fd, unsigned long packets)
 		f->sealed = 0;
 		fill_random(f->keys.key, sizeof(f->keys.key));
 		fill_random(f->keys.iv, sizeof(f->keys.iv));
-		flow_opt(f, fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+		flow_opt(f, w->fd, UDP_QUIC_ADD_TX_CONNECTION, &w->to);
 	}
 	f->sealed += packets;
 }
@@ -388,6 +416,49 @@ static int pkt_seal(enum lib lib, void *ctx, const struct flow *f,
 	};
 
 	return sealers[lib]->seal(ctx, &b);
+}
+
+/* The limit */
+
+static int limit_open(void)
+{
+	int fd = open(LIMIT_FILE, O_RDWR);
+
+	if (fd < 0)
+		die("limit: %s: %m; this kernel is without limit.patch",
+		    LIMIT_FILE);
+	return fd;
+}
+
+static void limit_set(int fd, const struct flow *f, const uint8_t *pkts)
+{
+	bool ccm = opt.cipher == AES_128_CCM;
+	struct quic_limit q = {
+		.key_len = ciphers[opt.cipher].key_len,
+		.iv_off = ccm,
+		.pn = f->pn,
+		.size = opt.size,
+		.hdr = 1 + opt.cid_len + PN_LEN,
+	};
+	size_t len = opt.batch * opt.size;
+	uint8_t *arg = xcalloc(1, sizeof(q) + len);
+
+	strcpy(q.alg, ciphers[opt.cipher].alg);
+	memcpy(q.key, f->keys.key, sizeof(q.key));
+	memcpy(q.iv + q.iv_off, f->keys.iv, IV_LEN);
+	if (ccm)	/* length of the length field, less one */
+		q.iv[0] = 2;
+	memcpy(arg, &q, sizeof(q));
+	memcpy(arg + sizeof(q), pkts, len);
+	if (write(fd, arg, sizeof(q) + len) != (ssize_t)(sizeof(q) + len))
+		die("limit: %m");
+	free(arg);
+}
+
+static void limit_seal(int fd, unsigned long packets)
+{
+	if (ioctl(fd, 0, packets))
+		die("limit: %m");
 }
 
 /* Calls */
@@ -518,7 +589,9 @@ static void *worker_run(void *arg)
 	if (w->start)
 		pthread_barrier_wait(w->start);
 	start = times_now();
-	for (i = 0; i < w->calls; i++)
+	if (w->mode->how == LIMIT)
+		limit_seal(w->fd, w->calls * opt.batch);
+	for (i = 0; w->mode->how != LIMIT && i < w->calls; i++)
 		worker_call(w);
 	if (w->mode->zerocopy)
 		worker_reap(w, 0, false);
@@ -528,59 +601,83 @@ static void *worker_run(void *arg)
 
 /* Modes */
 
-static void mode_parse(struct mode *m, const char *name)
+/* If @name ends in @suffix, cuts it off */
+static bool mode_suffix(char *name, const char *suffix)
 {
-	const char *p = name;
-	char *plus;
+	size_t n = strlen(name), len = strlen(suffix);
+
+	if (n < len || strcmp(name + n - len, suffix))
+		return false;
+	name[n - len] = 0;
+	return true;
+}
+
+static enum lib mode_lib(const char *name)
+{
 	int i;
 
-	if (snprintf(m->name, sizeof(m->name), "%s", name) >=
-	    (int)sizeof(m->name))
-		die("no such mode: %s", name);
-	plus = strchr(m->name, '+');
-	if (plus) {
-		m->zerocopy = !strcmp(plus, "+zerocopy");
-		if (!m->zerocopy)
-			die("no such mode: %s", name);
-		*plus = 0;
-	}
-	p = m->name;
-	if (!strcmp(p, "syscall")) {
-		m->how = SYSCALL;
-	} else if (!strcmp(p, "plain")) {
-		m->how = PLAIN;
-	} else if (!strcmp(p, "plain-ulp")) {
-		m->how = ULP;
-	} else if (!strncmp(p, "user-", 5)) {
-		m->how = USER;
-		for (i = 0; i < N_LIBS && strcmp(p + 5, libs[i]); i++)
-			;
-		if (i == N_LIBS)
-			die("no such mode: %s", name);
+	for (i = 0; i < N_LIBS; i++) {
+		if (strcmp(name, libs[i]))
+			continue;
 		if (!sealers[i])
-			die("%s: seal_%s.so was not built", name, libs[i]);
-		m->lib = i;
-	} else if (!strcmp(p, "kernel") || !strcmp(p, "device")) {
-		m->how = KERNEL;
-		m->device = p[0] == 'd';
-	} else if (!strcmp(p, "kernel-flowid") || !strcmp(p, "device-flowid")) {
-		m->how = FLOWID;
-		m->device = p[0] == 'd';
-	} else {
+			die("seal_%s.so was not built", name);
+		return i;
+	}
+	die("no such library: %s", name);
+}
+
+static void mode_parse(struct mode *m, const char *name)
+{
+	static const struct {
+		const char *name;
+		enum how how;
+		bool device;
+	} modes[] = {
+		{ "syscall", SYSCALL, false },
+		{ "plain", PLAIN, false },
+		{ "plain-ulp", ULP, false },
+		{ "limit", LIMIT, false },
+		{ "kernel", KERNEL, false },
+		{ "kernel-flowid", FLOWID, false },
+		{ "device", KERNEL, true },
+		{ "device-flowid", FLOWID, true },
+	};
+	char p[sizeof(m->name)];
+	bool there;
+	size_t i;
+
+	if (strlen(name) >= sizeof(p))
 		die("no such mode: %s", name);
-	}
-	if (plus) {
-		if (in_kernel(m) || m->how == SYSCALL)
+	strcpy(m->name, name);
+	strcpy(p, name);
+	there = mode_suffix(p, "@device");
+	m->zerocopy = mode_suffix(p, "+zerocopy");
+	if (!strncmp(p, "user-", 5)) {
+		m->how = USER;
+		m->lib = mode_lib(p + 5);
+	} else {
+		for (i = 0; strcmp(p, modes[i].name); )
+			if (++i == sizeof(modes) / sizeof(*modes))
+				die("no such mode: %s", name);
+		m->how = modes[i].how;
+		m->device = modes[i].device;
+		if (m->zerocopy && m->how != PLAIN)
 			die("%s: not with zerocopy", name);
-		*plus = '+';
 	}
+	if (there && (in_kernel(m) || m->how == LIMIT || m->how == SYSCALL))
+		die("no such mode: %s", name);
+	m->to = there || m->device ? &opt.device : &opt.to;
+	if (!m->to->ss_family)
+		die("%s: needs -D", name);
 }
 
 static int mode_socket(const struct mode *m)
 {
-	int fd = socket(opt.to.ss_family, SOCK_DGRAM, 0);
-	int one = 1;
+	int one = 1, fd;
 
+	if (m->how == LIMIT)
+		return limit_open();
+	fd = socket(m->to->ss_family, SOCK_DGRAM, 0);
 	if (fd < 0)
 		die("socket: %m");
 	if (m->zerocopy &&
@@ -602,7 +699,8 @@ static void mode_init(struct mode *m)
 		die("%s: threads need own sockets (-S)", m->name);
 	m->round = xcalloc(opt.rounds, sizeof(*m->round));
 	for (t = 0; t < opt.threads; t++) {
-		m->fd[t] = t && !opt.own_sockets ? m->fd[0] : mode_socket(m);
+		m->fd[t] = t && !opt.own_sockets && m->how != LIMIT ?
+			   m->fd[0] : mode_socket(m);
 		m->flow[t] = xcalloc(n, sizeof(*m->flow[t]));
 		for (i = 0; i < n; i++) {
 			struct flow *f = &m->flow[t][i];
@@ -615,10 +713,66 @@ static void mode_init(struct mode *m)
 					    ciphers[opt.cipher].name);
 			} else if (in_kernel(m)) {
 				flow_opt(f, m->fd[t],
-					 UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+					 UDP_QUIC_ADD_TX_CONNECTION, m->to);
 			}
 		}
 	}
+}
+
+/* Die unless @got is what each other library makes of @plain */
+static void verify_like(const struct mode *m, const struct flow *f,
+			const uint8_t *plain, const uint8_t *got)
+{
+	/* the limit is without header protection */
+	size_t skip = m->how == LIMIT ? 1 + opt.cid_len + PN_LEN : 0;
+	unsigned int compared = 0, lib, i;
+	uint8_t *want;
+	void *ctx;
+
+	want = xcalloc(opt.batch, opt.size);
+	for (lib = 0; lib < N_LIBS; lib++) {
+		if (!sealers[lib] || (m->how == USER && lib == m->lib))
+			continue;
+		ctx = sealers[lib]->flow(&f->keys);
+		if (!ctx)
+			continue;
+		memcpy(want, plain, opt.batch * opt.size);
+		if (pkt_seal(lib, ctx, f, want))
+			die("%s cannot seal", libs[lib]);
+		for (i = 0; i < opt.batch; i++)
+			if (memcmp(want + i * opt.size + skip,
+				   got + i * opt.size + skip, opt.size - skip))
+				die("%s and %s do not seal alike", m->name,
+				    libs[lib]);
+		compared++;
+	}
+	if (!compared)
+		die("%s: no other library to compare with", m->name);
+	free(want);
+}
+
+/* Sets all threads' files up, and verifies the first one's */
+static void limit_verify(const struct mode *m)
+{
+	size_t len = opt.batch * opt.size;
+	uint8_t *plain, *got;
+	struct flow f;
+	unsigned int t;
+
+	plain = xcalloc(opt.batch, opt.size);
+	got = xcalloc(opt.batch, opt.size);
+	fill_random(plain, len);
+	flow_init(&f, 0);
+	f.pn = 0xfffffff0;
+	pkt_headers(&f, plain, opt.size);
+	for (t = 0; t < opt.threads; t++)
+		limit_set(m->fd[t], &f, plain);
+	limit_seal(m->fd[0], opt.batch);
+	if (pread(m->fd[0], got, len, 0) != (ssize_t)len)
+		die("limit: %m");
+	verify_like(m, &f, plain, got);
+	free(plain);
+	free(got);
 }
 
 /*
@@ -627,22 +781,25 @@ static void mode_init(struct mode *m)
  */
 static void mode_verify(const struct mode *m)
 {
-	uint8_t *want, *plain, *got;
-	unsigned int i, compared = 0, lib;
 	struct timeval tv = { .tv_sec = 5 };
 	socklen_t len = sizeof(struct sockaddr_storage);
 	size_t stride = pkt_stride(m);
 	struct sockaddr_storage to;
+	uint8_t *plain, *got;
 	int size = 1 << 21;
 	struct worker w;
 	struct flow f;
-	void *ctx;
+	unsigned int i;
 	int rx;
 
 	if (m->how == SYSCALL)
 		return;
+	if (m->how == LIMIT) {
+		limit_verify(m);
+		return;
+	}
 
-	addr_parse(&to, opt.to.ss_family == AF_INET ? "127.0.0.1" : "::1");
+	addr_parse(&to, m->to->ss_family == AF_INET ? "127.0.0.1" : "::1");
 	((struct sockaddr_in *)&to)->sin_port = 0;	/* sin6_port, too */
 	rx = socket(to.ss_family, SOCK_DGRAM, 0);
 	if (rx < 0 || bind(rx, (void *)&to, addr_len(&to)) ||
@@ -659,7 +816,6 @@ static void mode_verify(const struct mode *m)
 		flow_opt(&f, m->fd[0], UDP_QUIC_ADD_TX_CONNECTION, &to);
 	worker_init(&w, m, m->fd[0], &f, 1, &to);
 
-	want = xcalloc(opt.batch, opt.size);
 	plain = xcalloc(opt.batch, opt.size);
 	for (i = 0; i < opt.batch; i++)
 		memcpy(plain + i * opt.size, w.buf + i * stride, stride);
@@ -673,25 +829,10 @@ static void mode_verify(const struct mode *m)
 		    (ssize_t)opt.size)
 			die("%s: packet %u of %u did not arrive", m->name, i,
 			    opt.batch);
-	for (lib = 0; lib < N_LIBS && sealed(m); lib++) {
-		if (!sealers[lib] || (m->how == USER && lib == m->lib))
-			continue;
-		ctx = sealers[lib]->flow(&f.keys);
-		if (!ctx)
-			continue;
-		memcpy(want, plain, opt.batch * opt.size);
-		if (pkt_seal(lib, ctx, &f, want) ||
-		    memcmp(want, got, opt.batch * opt.size))
-			die("%s and %s do not seal alike", m->name, libs[lib]);
-		compared++;
-	}
-	if (!sealed(m)) {
-		if (memcmp(plain, got, opt.batch * opt.size))
-			die("%s: wrong packets", m->name);
-		compared++;
-	}
-	if (!compared)
-		die("%s: no other library to compare with", m->name);
+	if (sealed(m))
+		verify_like(m, &f, plain, got);
+	else if (memcmp(plain, got, opt.batch * opt.size))
+		die("%s: wrong packets", m->name);
 
 	if (m->zerocopy)
 		worker_reap(&w, 0, true);
@@ -699,7 +840,6 @@ static void mode_verify(const struct mode *m)
 		flow_opt(&f, m->fd[0], UDP_QUIC_DEL_TX_CONNECTION, &to);
 	worker_exit(&w);
 	close(rx);
-	free(want);
 	free(plain);
 	free(got);
 }
@@ -718,7 +858,7 @@ static struct times mode_run(const struct mode *m, struct worker *w,
 		w[t].calls = per;
 		w[t].start = opt.threads > 1 ? &start : NULL;
 		for (i = 0; in_kernel(m) && i < n; i++)
-			flow_update(&w[t].flow[i], w[t].fd,
+			flow_update(&w[t].flow[i], &w[t],
 				    (per / n + 1) * opt.batch);
 		if (t && pthread_create(&w[t].thread, NULL, worker_run, &w[t]))
 			die("no thread");
@@ -809,16 +949,35 @@ static void print_lines(const struct mode *m, unsigned int n,
 	lines_close(f);
 }
 
+/* The CPU time of a round, without what @less has of it */
+static double round_cpu(const struct mode *m, const struct mode *less,
+			unsigned int r)
+{
+	if (!less || m->how == LIMIT)	/* no system calls */
+		return m->round[r].cpu;
+	return (double)m->round[r].cpu - less->round[r].cpu;
+}
+
 /* Fills and sorts @v, a value of each round per packet */
 static void rounds_of(double *v, const struct mode *m, const struct mode *less,
-		      unsigned long packets, bool wall)
+		      unsigned long packets)
+{
+	unsigned int r;
+
+	for (r = 0; r < opt.rounds; r++)
+		v[r] = round_cpu(m, less, r) / packets;
+	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+}
+
+static void walls_of(double *v, const struct mode *m, const struct mode *less,
+		     unsigned long packets)
 {
 	unsigned int r;
 
 	for (r = 0; r < opt.rounds; r++) {
-		v[r] = wall ? m->round[r].wall : m->round[r].cpu;
-		if (less)
-			v[r] -= wall ? less->round[r].wall : less->round[r].cpu;
+		v[r] = m->round[r].wall;
+		if (less && m->how != LIMIT)
+			v[r] -= less->round[r].wall;
 		v[r] /= packets;
 	}
 	qsort(v, opt.rounds, sizeof(*v), cmp_double);
@@ -829,13 +988,64 @@ static void ratios_of(double *v, const struct mode *m, const struct mode *ref,
 		      const struct mode *less)
 {
 	unsigned int r;
-	double sub;
 
-	for (r = 0; r < opt.rounds; r++) {
-		sub = less ? less->round[r].cpu : 0;
-		v[r] = (ref->round[r].cpu - sub) / (m->round[r].cpu - sub);
-	}
+	for (r = 0; r < opt.rounds; r++)
+		v[r] = round_cpu(ref, less, r) / round_cpu(m, less, r);
 	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+}
+
+static const struct mode *mode_like(const struct mode *m, unsigned int n,
+				    enum how how,
+				    const struct sockaddr_storage *to)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (m[i].how == how && m[i].to == to && !m[i].zerocopy)
+			return &m[i];
+	return NULL;
+}
+
+__attribute__((format(printf, 2, 3)))
+static void print_ratio(double *v, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vprintf(fmt, ap);
+	va_end(ap);
+	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+	printf("%*s%9.3f%9.3f%9.3f\n", n < 42 ? 42 - n : 0, "",
+	       quantile(v, opt.rounds, 0.5), quantile(v, opt.rounds, 0.25),
+	       quantile(v, opt.rounds, 0.75));
+}
+
+/* What is to be compared with something of its own */
+static void print_ratios(const struct mode *m, unsigned int n,
+			 const struct mode *less)
+{
+	const struct mode *limit = mode_like(m, n, LIMIT, &opt.to), *plain;
+	double v[opt.rounds];
+	unsigned int i, r;
+
+	printf("%-42s%9s%9s%9s\n", "", "ratio", "quartile", "quartile");
+	for (i = 0; i < n; i++) {
+		plain = mode_like(m, n, PLAIN, m[i].to);
+		if (!in_kernel(&m[i]) || !plain)
+			continue;
+		for (r = 0; r < opt.rounds; r++)
+			v[r] = round_cpu(plain, less, r) /
+			       round_cpu(&m[i], less, r);
+		print_ratio(v, "packets of %s / %s", m[i].name, plain->name);
+		if (!limit || m[i].device)
+			continue;
+		for (r = 0; r < opt.rounds; r++)
+			v[r] = ((double)m[i].round[r].cpu -
+				plain->round[r].cpu) / limit->round[r].cpu;
+		print_ratio(v, "time of (%s - %s) / %s", m[i].name,
+			    plain->name, limit->name);
+	}
 }
 
 static void print_table(const struct mode *m, unsigned int n,
@@ -859,8 +1069,8 @@ static void print_table(const struct mode *m, unsigned int n,
 	for (i = 0; i < n; i++) {
 		if (&m[i] == less)
 			continue;
-		rounds_of(ns, &m[i], less, packets, false);
-		rounds_of(wall, &m[i], less, packets, true);
+		rounds_of(ns, &m[i], less, packets);
+		walls_of(wall, &m[i], less, packets);
 		ratios_of(ratio, &m[i], ref, less);
 		med = quantile(ns, opt.rounds, 0.5);
 		printf("%-24s%9.1f%9.1f%9.1f%9.1f%9.2f%9.3f%9.3f%9.3f\n",
@@ -902,7 +1112,7 @@ static void measure(struct mode *m, unsigned int n)
 		w[i] = xcalloc(opt.threads, sizeof(*w[i]));
 		for (t = 0; t < opt.threads; t++)
 			worker_init(&w[i][t], &m[i], m[i].fd[t], m[i].flow[t],
-				    opt.flows / opt.threads, &opt.to);
+				    opt.flows / opt.threads, m[i].to);
 	}
 	fprintf(stderr, "quic_bench: all modes send what they are to send\n");
 
@@ -934,6 +1144,7 @@ static void measure(struct mode *m, unsigned int n)
 				m[i].name, (off - 1) * 100);
 	}
 	print_table(m, n, ref, less, packets);
+	print_ratios(m, n, less);
 	if (opt.lines)
 		print_lines(m, n, packets);
 }
@@ -956,7 +1167,9 @@ static long mem_available(void)
 /* How long it takes to add flows, and their memory */
 static void install(void)
 {
-	static const struct mode m = { .name = "install", .how = KERNEL };
+	static const struct mode m = {
+		.name = "install", .how = KERNEL, .to = &opt.to,
+	};
 	unsigned long i, from = 0, to;
 	struct times t, start;
 	int fd = mode_socket(&m);
@@ -1032,12 +1245,14 @@ static void usage(void)
 	fputs("usage: quic_bench [option...]\n"
 	      "CPU time per packet of sending QUIC packets, sealed in different ways\n"
 	      "  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl, user-boringssl,\n"
-	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid;\n"
-	      "              +zerocopy after one that the kernel does not seal for\n"
+	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid,\n"
+	      "              limit; after plain or user-...: +zerocopy; after those and\n"
+	      "              plain-ulp: @device, sent to the address of -D\n"
 	      "  -R mode     what the others are compared with (first, or last)\n"
 	      "  -E mode     leave what is in this mode out of the table: with syscall,\n"
 	      "              the cost of system calls where they are emulated\n"
 	      "  -d address  destination, to be one that discards (192.0.2.2)\n"
+	      "  -D address  the same, by a device that seals; for the device modes\n"
 	      "  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
 	      "  -s bytes    size of a packet, UDP payload (1200)\n"
 	      "  -b packets  per call (50, or what a datagram has room for)\n"
@@ -1074,7 +1289,7 @@ int main(int argc, char **argv)
 	int c;
 
 	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:c:s:b:f:t:SPl:r:T:n:I:j:")) != -1) {
+	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:f:t:SPl:r:T:n:I:j:")) != -1) {
 		switch (c) {
 		case 'm':
 			modes = optarg;
@@ -1087,6 +1302,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			addr_parse(&opt.to, optarg);
+			break;
+		case 'D':
+			addr_parse(&opt.device, optarg);
 			break;
 		case 'c':
 			while (opt.cipher < N_CIPHERS &&
