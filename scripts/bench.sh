@@ -25,39 +25,44 @@ bench_programs()
 # one line per run of quic_bench
 runs()
 {
-	local cipher size batch lib ciphers sizes batches how
-	local user='' zerocopy='' flows
-	# UML catches system calls by ptrace(), which costs more than sealing a
-	# batch: leave that out. Of a single packet nothing would be left.
-	local env="-D 198.51.100.2 -R user-openssl -m syscall" less
-	local device=,plain@device,device,device-flowid
+	local cipher size batch lib ciphers sizes batches how flows less
+	local opt="-D 198.51.100.2"
+	local user='' modes=syscall,plain,plain-ulp
 
 	for lib in openssl boringssl gnutls; do
-		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
-		user+=,user-$lib zerocopy+=,user-$lib+zerocopy
+		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
+			user+=,user-$lib,user-$lib+zerocopy
 	done
+	modes+=$user,kernel,kernel-flowid,limit
+	modes+=,plain@device,device,device-flowid
 	case $matrix in
-	-*)	echo "-D 198.51.100.2 $*"
+	-*)	echo "$opt $*"
 		return ;;
 	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
-		how="-r 7 -T 100" ;;
+		opt+=" -r 7 -T 100" ;;
 	full)	ciphers="aes-128-gcm aes-256-gcm chacha20"
 		sizes="300 1200 1452 8952" batches="1 10 50"
-		how="-r 15 -T 200" ;;
+		opt+=" -r 15 -T 200" ;;
 	*)	die "usage: bench.sh [quick|full|-OPTION...]" ;;
 	esac
+	# UML catches system calls by ptrace(), which costs more than sealing a
+	# batch: leave that out. Of a single packet nothing would be left.
+	less="-E syscall"
+	# comes first: the kernel is another once a socket has had the ULP
+	echo "$opt $less -m plain-before,syscall"
 	for cipher in $ciphers; do
 		for size in $sizes; do
 			for batch in $batches; do
 				[ "$batch" = 1 ] && less= || less="-E syscall"
-				echo "$how -c $cipher -s $size -b $batch $less" \
-				     "$env,plain$user$zerocopy,kernel,kernel-flowid,limit$device"
+				echo "$opt -c $cipher -s $size -b $batch" \
+					"$less -R user-openssl -m $modes"
 			done
 		done
 	done
 	for flows in 1000 100000; do
-		echo "$how -f $flows -E syscall" \
-		     "$env,plain,user-openssl,kernel,kernel-flowid"
+		modes=plain,user-openssl,kernel,kernel-flowid
+		echo "$opt -f $flows $less -R user-openssl" \
+			"-m syscall,$modes,${modes//,//1,}/1"
 	done
 	echo "-I 1000000"
 }

@@ -9,7 +9,7 @@
 rm -f "$RES"/*
 start=$SECONDS
 
-for stage in lint quick interop vng; do
+for stage in lint quick insns interop vng; do
 	began=$SECONDS status=0
 	say "check: $stage"
 	"$TOP/scripts/$stage.sh" || status=$?

@@ -3,7 +3,8 @@
 #
 # usage: kernel.sh uml|x86
 #        kernel.sh lint		(only configures, from build/lint/linux)
-#        kernel.sh bench-uml	(from build/bench/linux, see bench-tree.sh)
+#        kernel.sh bench-uml|bench-x86
+#                               (from build/bench/linux, see bench-tree.sh)
 #
 # Configure and build a test kernel from the tree in build/linux into
 # build/uml or build/x86.
@@ -17,7 +18,9 @@ uml)	arch=um targets=(linux) ;;
 x86)	arch=x86_64 targets=(bzImage modules) ;;
 lint)	arch=x86_64 fragments=(common x86 lint)
 	TREE=$BUILD/lint/linux out=$BUILD/lint/out ;;
-bench-uml) arch=um fragments=(bench) targets=(linux)
+bench-uml) arch=um fragments=(bench bench-uml) targets=(linux)
+	TREE=$BUILD/bench/linux ;;
+bench-x86) arch=x86_64 fragments=(bench bench-x86) targets=(bzImage)
 	TREE=$BUILD/bench/linux ;;
 *)	die "no kernel is called $kind" ;;
 esac
@@ -74,4 +77,4 @@ fi
 [ "$kind" != lint ] || exit 0
 step "build-$kind" "building the $kind kernel (minutes, the first time)" \
 	kmake "$out" ARCH="$arch" "${targets[@]}"
-[ "$arch" = um ] || step "modules-$kind" "installing modules" install_modules
+[[ $kind != x86 ]] || step "modules-$kind" "installing modules" install_modules

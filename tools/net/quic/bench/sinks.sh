@@ -41,5 +41,6 @@ ip link set "$dev" mtu 9000 up
 ip addr add 198.51.100.1/24 dev "$dev"
 ip neigh replace 198.51.100.2 lladdr 02:00:00:00:00:02 dev "$dev" \
 	nud permanent
-ethtool -K "$dev" quic-hw-tx-offload on
+# NICs that seal segment, and so does the dummy device
+ethtool -K "$dev" tx-udp-segmentation on quic-hw-tx-offload on
 ethtool -k "$dev" | grep -q '^quic-hw-tx-offload: on'

@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# usage: insns.sh [update]
+#        insns.sh run OPTION...	one run, with options of quic_bench
+#
+# How many instructions a packet takes, by tools/net/quic/bench, on an x86-64
+# kernel without debugging under QEMU, whose clock counts the instructions that
+# it has emulated: two runs give the same figures, whatever else the machine
+# does. They are compared with those in tools/net/quic/bench/insns.expected,
+# which `update` writes. Results in build/results/insns*.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/vm.sh"
+
+bench=$TOP/tools/net/quic/bench
+expected=$bench/insns.expected
+root=$BUILD/root
+initrd=$BUILD/bench/initramfs
+
+# What QEMU emulates of it is the same in all its versions. No random numbers;
+# and "rep movsb" would count as an instruction per byte.
+cpu=Haswell-noTSX,-erms,-rdrand,-pcid,-x2apic,-tsc-deadline,-invpcid
+
+# one line per run of quic_bench
+runs()
+{
+	local env="-D 198.51.100.2 -i -r 3" user='' lib size batch
+	local modes=plain,plain-ulp,limit,kernel,kernel-flowid
+	local device=plain@device,device,device-flowid
+
+	for lib in openssl boringssl gnutls; do
+		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
+			user+=,user-$lib
+	done
+	for batch in 1 50; do	# must come first
+		echo "$env -n $((400 / batch)) -b $batch -m plain-before"
+	done
+	for size in 300 1200 8952; do
+		for batch in 1 50; do
+			echo "$env -n $((400 / batch)) -s $size -b $batch" \
+				"-m $modes,$device$user"
+		done
+	done
+	echo "$env -n 8 -c chacha20 -m $modes$user"
+	echo "$env -n 2000 -b 1 -f 1000 -m plain,kernel,kernel-flowid"
+}
+
+# The benchmark, what it needs, and what sets the devices up. A disk would
+# interrupt at times of its own.
+initramfs()
+{
+	local dir=$initrd.dir
+
+	as_root rsync -rpt --exclude='*.so' "$bench" "$root/usr/src/quic/"
+	as_root chroot "$root" make -C /usr/src/quic/bench
+	rm -rf "$dir"
+	mkdir -p "$dir"/{proc,sys,dev,tmp}
+	# ldd names the programs and what they are linked with
+	# shellcheck disable=SC2016 # the guest root's shell is to expand it
+	as_root chroot "$root" sh -c 'cd /usr/src/quic/bench && ldd /bin/sh \
+		/bin/mount /bin/cat /bin/ls /bin/sed /bin/grep /sbin/ip \
+		/sbin/ethtool $PWD/quic_bench $PWD/seal_*.so' |
+		grep -oE '/[^ :]+' | sort -u | sed 's,^/,,' >"$initrd.files"
+	echo usr/src/quic/bench/sinks.sh >>"$initrd.files"
+	tar -C "$root" -chf - -T "$initrd.files" | tar -C "$dir" -xf -
+	runs "$@" >"$dir/runs"
+	cat >"$dir/init" <<-'END'
+	#!/bin/sh
+	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+	mount -t proc proc /proc
+	mount -t sysfs sysfs /sys
+	mount -t devtmpfs dev /dev
+	mount -t debugfs debugfs /sys/kernel/debug
+	exec >/dev/ttyS1 2>/tmp/stderr
+	cd /usr/src/quic/bench
+	./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
+	while read -r args; do
+		echo
+		./quic_bench -j /tmp/insns.tsv $args 2>/tmp/stderr || {
+			cat /tmp/stderr
+			echo "FAILED: quic_bench $args"
+		}
+	done </runs
+	./sinks.sh check || echo "FAILED: packets did not reach the device"
+	[ ! -e /tmp/insns.tsv ] || sed 's/^/: /' /tmp/insns.tsv
+	echo "# guest ends"
+	echo b >/proc/sysrq-trigger
+	END
+	chmod 755 "$dir/init"
+	(cd "$BUILD/bench-x86" &&
+	 sh "$BUILD/bench/linux/usr/gen_initramfs.sh" -o "$initrd" \
+		-u -1 -g -1 "$dir")
+}
+
+boot()
+{
+	timeout --foreground -k 5 "${INSNS_LIMIT:-300}" qemu-system-x86_64 \
+		-accel tcg -icount shift=0,sleep=off -cpu "$cpu" -smp 1 \
+		-rtc base=2026-01-01T00:00:00,clock=vm -m 1G -nodefaults \
+		-no-reboot -display none \
+		-kernel "$BUILD/bench-x86/arch/x86/boot/bzImage" \
+		-initrd "$initrd" -append "console=ttyS0 panic=-1 reboot=t \
+nokaslr norandmaps" -serial "file:$LOG/insns-kernel.log" \
+		-serial "file:$RES/insns.log" \
+		</dev/null >"$LOG/insns-qemu.log" 2>&1
+}
+
+mode=${1:-check}
+case $mode in
+check|update) ;;
+run)	shift ;;
+*)	die "usage: insns.sh [update|run OPTION...]" ;;
+esac
+[ "$mode" != run ] || eval "runs() { echo '-D 198.51.100.2 -i $*'; }"
+
+rm -f "$RES"/insns*
+provision_root
+"$TOP/scripts/kernel.sh" bench-x86
+need "emulating a machine" qemu-system-x86
+step initramfs "making the guest's initramfs" initramfs
+step insns-boot "counting instructions" boot || true
+
+log=$RES/insns.log tap=$RES/insns-tests.tap
+compiler=$(gcc -dumpfullversion)
+if ! grep -q '^# guest ends' "$log" || grep -q '^FAILED' "$log"; then
+	grep -v '^:' "$log" || true
+	echo "not ok 1 all was measured, see $log, $LOG/insns-*.log" | tee "$tap"
+	exit 1
+fi
+[ "$mode" != run ] || { grep -v '^:' "$log"; exit; }
+sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/insns.tsv"
+if [ "$mode" = update ]; then
+	"$TOP/scripts/insns.py" update "$RES/insns.tsv" "$expected" "$compiler"
+	exit
+fi
+"$TOP/scripts/insns.py" check "$RES/insns.tsv" "$expected" "$compiler" |
+	tee "$tap" || true
+results kernel "$LOG/insns-kernel.log" | tee "$RES/insns-kernel.tap" || true
+results stage insns
