@@ -25,15 +25,15 @@ bench_programs()
 # one line per run of quic_bench
 runs()
 {
-	local cipher size batch lib ciphers sizes batches how flows less
-	local opt="-D 198.51.100.2"
-	local user='' modes=syscall,plain,plain-ulp
+	local cipher size batch lib ciphers sizes batches flows how
+	local opt="-D 198.51.100.2" less="-E syscall"
+	local modes=syscall,plain,plain-ulp zerocopy=''
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
-			user+=,user-$lib,user-$lib+zerocopy
+			modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
 	done
-	modes+=$user,kernel,kernel-flowid,limit
+	modes+=,kernel,kernel-flowid,limit
 	modes+=,plain@device,device,device-flowid
 	case $matrix in
 	-*)	echo "$opt $*"
@@ -46,16 +46,17 @@ runs()
 	*)	die "usage: bench.sh [quick|full|-OPTION...]" ;;
 	esac
 	# UML catches system calls by ptrace(), which costs more than sealing a
-	# batch: leave that out. Of a single packet nothing would be left.
-	less="-E syscall"
+	# batch: leave that out. Of a single packet nothing would be left, so
+	# many calls share a system call there, which zerocopy cannot.
 	# comes first: the kernel is another once a socket has had the ULP
 	echo "$opt $less -m plain-before,syscall"
 	for cipher in $ciphers; do
 		for size in $sizes; do
 			for batch in $batches; do
-				[ "$batch" = 1 ] && less= || less="-E syscall"
-				echo "$opt -c $cipher -s $size -b $batch" \
-					"$less -R user-openssl -m $modes"
+				[ "$batch" = 1 ] && how="-M 32 -m $modes" ||
+					how="-m $modes$zerocopy"
+				echo "$opt $less -R user-openssl -c $cipher" \
+					"-s $size -b $batch $how"
 			done
 		done
 	done

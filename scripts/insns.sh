@@ -3,12 +3,17 @@
 #
 # usage: insns.sh [update]
 #        insns.sh run OPTION...	one run, with options of quic_bench
+#        insns.sh threads
 #
 # How many instructions a packet takes, by tools/net/quic/bench, on an x86-64
 # kernel without debugging under QEMU, whose clock counts the instructions that
 # it has emulated: two runs give the same figures, whatever else the machine
 # does. They are compared with those in tools/net/quic/bench/insns.expected,
 # which `update` writes. Results in build/results/insns*.
+#
+# With `threads`, how much faster two threads are than one, in time: the machine
+# has two CPUs, each is emulated by a thread of its own. Two CPUs of the host
+# should have nothing else to do. Results in build/results/threads*.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
@@ -23,7 +28,19 @@ initrd=$BUILD/bench/initramfs
 cpu=Haswell-noTSX,-erms,-rdrand,-pcid,-x2apic,-tsc-deadline,-invpcid
 
 # one line per run of quic_bench
-runs()
+runs_threads()
+{
+	local opt="-D 198.51.100.2 -r 3 -T 100 -m plain,user-openssl,kernel" i t
+
+	opt+=,kernel-flowid,plain@device,device
+	for ((i = 0; i < ${ROUNDS:-7}; i++)); do
+		for t in "-t 1" "-t 2" "-t 2 -S"; do
+			echo "$opt $t"
+		done
+	done
+}
+
+runs_check()
 {
 	local env="-D 198.51.100.2 -i -r 3" user='' lib size batch
 	local modes=plain,plain-ulp,limit,kernel,kernel-flowid
@@ -64,7 +81,11 @@ initramfs()
 		grep -oE '/[^ :]+' | sort -u | sed 's,^/,,' >"$initrd.files"
 	echo usr/src/quic/bench/sinks.sh >>"$initrd.files"
 	tar -C "$root" -chf - -T "$initrd.files" | tar -C "$dir" -xf -
-	runs "$@" >"$dir/runs"
+	case $mode in
+	run)	echo "-D 198.51.100.2 -i $*" ;;
+	threads) runs_threads ;;
+	*)	runs_check ;;
+	esac >"$dir/runs"
 	cat >"$dir/init" <<-'END'
 	#!/bin/sh
 	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -77,13 +98,13 @@ initramfs()
 	./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
 	while read -r args; do
 		echo
-		./quic_bench -j /tmp/insns.tsv $args 2>/tmp/stderr || {
+		./quic_bench -j /tmp/lines $args 2>/tmp/stderr || {
 			cat /tmp/stderr
 			echo "FAILED: quic_bench $args"
 		}
 	done </runs
 	./sinks.sh check || echo "FAILED: packets did not reach the device"
-	[ ! -e /tmp/insns.tsv ] || sed 's/^/: /' /tmp/insns.tsv
+	[ ! -e /tmp/lines ] || sed 's/^/: /' /tmp/lines
 	echo "# guest ends"
 	echo b >/proc/sysrq-trigger
 	END
@@ -96,7 +117,7 @@ initramfs()
 boot()
 {
 	timeout --foreground -k 5 "${INSNS_LIMIT:-300}" qemu-system-x86_64 \
-		-accel tcg -icount shift=0,sleep=off -cpu "$cpu" -smp 1 \
+		"${machine[@]}" -cpu "$cpu" \
 		-rtc base=2026-01-01T00:00:00,clock=vm -m 1G -nodefaults \
 		-no-reboot -display none \
 		-kernel "$BUILD/bench-x86/arch/x86/boot/bzImage" \
@@ -106,20 +127,21 @@ nokaslr norandmaps" -serial "file:$LOG/insns-kernel.log" \
 		</dev/null >"$LOG/insns-qemu.log" 2>&1
 }
 
-mode=${1:-check}
+mode=${1:-check} what="counting instructions"
+machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
 case $mode in
-check|update) ;;
+check|update) rm -f "$RES"/insns* ;;
 run)	shift ;;
-*)	die "usage: insns.sh [update|run OPTION...]" ;;
+threads) machine=(-smp 2 -accel "tcg,thread=multi")
+	what="running one thread and two in turn" ;;
+*)	die "usage: insns.sh [update|threads|run OPTION...]" ;;
 esac
-[ "$mode" != run ] || eval "runs() { echo '-D 198.51.100.2 -i $*'; }"
 
-rm -f "$RES"/insns*
 provision_root
 "$TOP/scripts/kernel.sh" bench-x86
 need "emulating a machine" qemu-system-x86
-step initramfs "making the guest's initramfs" initramfs
-step insns-boot "counting instructions" boot || true
+step initramfs "making the guest's initramfs" initramfs "$@"
+step insns-boot "$what" boot || true
 
 log=$RES/insns.log tap=$RES/insns-tests.tap
 compiler=$(gcc -dumpfullversion)
@@ -129,7 +151,14 @@ if ! grep -q '^# guest ends' "$log" || grep -q '^FAILED' "$log"; then
 	exit 1
 fi
 [ "$mode" != run ] || { grep -v '^:' "$log"; exit; }
-sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/insns.tsv"
+lines=$RES/insns.tsv
+[ "$mode" != threads ] || lines=$RES/threads.tsv
+sed -n 's/^: //p' "$log" | tr -d '\r' >"$lines"
+if [ "$mode" = threads ]; then
+	mv "$log" "$RES/threads.log"
+	"$TOP/scripts/bench-rst.py" show threads
+	exit
+fi
 if [ "$mode" = update ]; then
 	"$TOP/scripts/insns.py" update "$RES/insns.tsv" "$expected" "$compiler"
 	exit

@@ -191,19 +191,22 @@ headers_alone()
 	done
 }
 
-# the one page, by the kernel's own configuration of sphinx
+# the two pages, by the kernel's own configuration of sphinx
 documentation()
 {
-	local doc=$lint/doc out
+	local doc=$lint/doc out page
 	[ -e "$TREE/Documentation/networking/quic.rst" ] ||
 		{ echo "no quic.rst yet"; return 4; }
 	rm -rf "$doc" && mkdir -p "$doc/networking"
 	cp -r "$TREE"/Documentation/{conf.py,sphinx,sphinx-static,images} "$doc/"
-	cp "$TREE/Documentation/networking/quic.rst" "$doc/networking/"
+	cp "$TREE"/Documentation/networking/quic*.rst "$doc/networking/"
 	printf '%s\n' Kernel ====== '' '.. toctree::' '' '   networking/quic' \
-		>"$doc/index.rst"
-	grep -q '^ *quic$' "$TREE/Documentation/networking/index.rst" ||
-		{ echo "networking/index.rst does not name quic"; return 1; }
+		'   networking/quic-bench' >"$doc/index.rst"
+	for page in quic quic-bench; do
+		grep -q "^ *$page\$" \
+			"$TREE/Documentation/networking/index.rst" ||
+			{ echo "networking/index.rst has no $page"; return 1; }
+	done
 	cd "$TREE"
 	out=$(srctree=$TREE PYTHONDONTWRITEBYTECODE=1 \
 		KERNELVERSION=6.12 KERNELRELEASE=6.12 \
@@ -212,7 +215,7 @@ documentation()
 		"$doc" "$doc/html" 2>&1) ||
 		{ echo "$out"; return 1; }
 	echo "$out"
-	# the page has no figures that would need graphviz
+	# the pages have no figures that would need graphviz
 	! grep -v 'dot(1) not found' <<<"$out" | grep -E 'WARNING|ERROR'
 }
 
@@ -250,7 +253,7 @@ try "checkpatch trace.h" checkpatch_trace
 try "sparse ran" sparse_ran
 try "kernel-doc" kernel_doc
 try "uapi headers alone in C and C++" headers_alone
-try "quic.rst builds" documentation
+try "quic.rst and quic-bench.rst build" documentation
 try "examples of quic.rst" examples
 try "shellcheck" shell
 try "python" python

@@ -57,7 +57,8 @@
 #define MAX_CALL	65507	/* payload of a UDP datagram over IPv4 */
 #define RING		16	/* buffers that MSG_ZEROCOPY takes turns with */
 #define KEY_PACKETS	(1 << 21)	/* before a key update: AES-CCM's limit */
-#define MAX_MODES	16
+#define MAX_MODES	24
+#define MAX_MSGS	64
 #define MAX_THREADS	64
 #define NSEC		1000000000ULL
 
@@ -121,6 +122,20 @@ struct mode {
 };
 
 /**
+ * struct call - arguments of a sendmsg(), one of those of a sendmmsg()
+ * @to: destination
+ * @iov: the data
+ * @control: control messages
+ * @anc: within @control, for the kernel's modes
+ */
+struct call {
+	struct sockaddr_storage to;
+	struct iovec iov;
+	uint64_t control[16];
+	struct quic_tx_ancillary_data *anc;
+};
+
+/**
  * struct worker - a thread that sends
  * @mode: what is measured
  * @flow: its flows
@@ -128,10 +143,9 @@ struct mode {
  * @next: which is next
  * @calls: how many it is to do
  * @to: destination
- * @msg: arguments of sendmsg()
- * @iov: the data
- * @control: control messages
- * @anc: within @control, for the kernel's modes
+ * @msgs: calls that it does at once
+ * @msg: their arguments
+ * @call: and what those point to
  * @buf: buffers, RING of them
  * @sent: zerocopy calls so far
  * @done: those that are completed
@@ -147,10 +161,9 @@ struct worker {
 	unsigned int next;
 	unsigned long calls;
 	struct sockaddr_storage to;
-	struct msghdr msg;
-	struct iovec iov;
-	uint64_t control[16];
-	struct quic_tx_ancillary_data *anc;
+	unsigned int msgs;
+	struct mmsghdr *msg;
+	struct call *call;
 	uint8_t *buf;
 	uint32_t sent;
 	uint32_t done;
@@ -200,6 +213,7 @@ static struct {
 	unsigned int rounds;
 	unsigned int ms;
 	unsigned long calls;
+	unsigned int msgs;
 	unsigned int cid_len;
 	unsigned long install;
 	bool own_sockets;
@@ -212,7 +226,7 @@ static struct {
 	struct sockaddr_storage device;
 } opt = {
 	.size = 1200, .batch = 50, .flows = 1, .threads = 1, .rounds = 15,
-	.ms = 200, .cid_len = 8,
+	.ms = 200, .msgs = 1, .cid_len = 8,
 };
 
 __attribute__((format(printf, 1, 2), noreturn))
@@ -489,9 +503,8 @@ static void *cmsg_put(struct msghdr *msg, int type, const void *data,
 	return memcpy(CMSG_DATA(c), data, len);
 }
 
-static void worker_init(struct worker *w, const struct mode *m, int fd,
-			struct flow *flow, unsigned int flows,
-			const struct sockaddr_storage *to)
+static void call_init(struct call *c, struct msghdr *msg,
+		      const struct mode *m, const struct sockaddr_storage *to)
 {
 	struct quic_tx_ancillary_data anc = {
 		.flags = (opt.packed ? 0 : QUIC_TX_TAG_ROOM) |
@@ -500,23 +513,38 @@ static void worker_init(struct worker *w, const struct mode *m, int fd,
 	};
 	uint16_t gso = opt.size;
 
+	c->to = *to;
+	c->iov.iov_len = (size_t)opt.batch * pkt_stride(m);
+	msg->msg_name = &c->to;
+	msg->msg_namelen = addr_len(to);
+	msg->msg_iov = &c->iov;
+	msg->msg_iovlen = 1;
+	msg->msg_control = c->control;
+	if (opt.batch > 1)
+		cmsg_put(msg, UDP_SEGMENT, &gso, sizeof(gso));
+	if (in_kernel(m))
+		c->anc = cmsg_put(msg, UDP_QUIC_ENCRYPT, &anc, sizeof(anc));
+	if (!msg->msg_controllen)
+		msg->msg_control = NULL;
+}
+
+static void worker_init(struct worker *w, const struct mode *m, int fd,
+			struct flow *flow, unsigned int flows,
+			const struct sockaddr_storage *to, unsigned int msgs)
+{
+	unsigned int i;
+
 	memset(w, 0, sizeof(*w));
 	w->mode = m;
 	w->fd = fd;
 	w->flow = flow;
 	w->flows = flows;
 	w->to = *to;
-	w->iov.iov_len = (size_t)opt.batch * pkt_stride(m);
-	w->msg.msg_name = &w->to;
-	w->msg.msg_namelen = addr_len(to);
-	w->msg.msg_iov = &w->iov;
-	w->msg.msg_iovlen = 1;
-	w->msg.msg_control = w->control;
-	if (opt.batch > 1)
-		cmsg_put(&w->msg, UDP_SEGMENT, &gso, sizeof(gso));
-	if (in_kernel(m))
-		w->anc = cmsg_put(&w->msg, UDP_QUIC_ENCRYPT, &anc,
-				  sizeof(anc));
+	w->msgs = msgs;
+	w->msg = xcalloc(msgs, sizeof(*w->msg));
+	w->call = xcalloc(msgs, sizeof(*w->call));
+	for (i = 0; i < msgs; i++)
+		call_init(&w->call[i], &w->msg[i].msg_hdr, m, to);
 	w->buf = mmap(NULL, RING << 16, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (w->buf == MAP_FAILED)
@@ -527,6 +555,8 @@ static void worker_init(struct worker *w, const struct mode *m, int fd,
 static void worker_exit(struct worker *w)
 {
 	munmap(w->buf, RING << 16);
+	free(w->call);
+	free(w->msg);
 }
 
 /* Completions of zerocopy calls, until at most @left are outstanding */
@@ -558,39 +588,58 @@ static void worker_reap(struct worker *w, uint32_t left, bool copied_ok)
 	}
 }
 
-/* One call: this is what is measured. */
-static void worker_call(struct worker *w)
+/* Headers and, in user space, sealing */
+static void call_fill(struct worker *w, struct call *c, uint8_t *buf)
 {
 	const struct mode *m = w->mode;
 	struct flow *f = &w->flow[w->next];
-	uint8_t *buf = w->buf;
-	int flags = 0;
-	ssize_t ret;
 
 	if (++w->next == w->flows)
 		w->next = 0;
-	if (m->zerocopy) {
-		if (w->sent - w->done == RING)
-			worker_reap(w, RING - 1, false);
-		buf += w->sent++ % RING << 16;
-		flags = MSG_ZEROCOPY;
-	}
 	pkt_headers(f, buf, pkt_stride(m));
 	if (m->how == USER && pkt_seal(m->lib, f->ctx, f, buf))
 		die("%s cannot seal", libs[m->lib]);
-	if (w->anc) {
-		w->anc->next_pkt_num = f->pn;
-		w->anc->flow_id = f->id;
+	if (c->anc) {
+		c->anc->next_pkt_num = f->pn;
+		c->anc->flow_id = f->id;
 	}
 	f->pn += opt.batch;
+	c->iov.iov_base = buf;
+}
+
+static uint8_t *worker_zerocopy_buf(struct worker *w)
+{
+	if (w->sent - w->done == RING)
+		worker_reap(w, RING - 1, false);
+	return w->buf + (w->sent++ % RING << 16);
+}
+
+/* As many calls as are done at once: this is what is measured. */
+static void worker_call(struct worker *w)
+{
+	size_t len = w->call[0].iov.iov_len;
+	const struct mode *m = w->mode;
+	int flags = 0, ret;
+	uint8_t *buf;
+	unsigned int i;
+
+	buf = w->buf;
+	if (m->zerocopy) {
+		buf = worker_zerocopy_buf(w);
+		flags = MSG_ZEROCOPY;
+	}
+	for (i = 0; i < w->msgs; i++)
+		call_fill(w, &w->call[i], buf + i * len);
 	if (m->how == SYSCALL) {
 		syscall(SYS_getppid);
 		return;
 	}
-	w->iov.iov_base = buf;
-	ret = sendmsg(w->fd, &w->msg, flags);
-	if (ret != (ssize_t)w->iov.iov_len)
-		die("%s: sendmsg returned %zd: %m", m->name, ret);
+	if (w->msgs == 1)
+		ret = sendmsg(w->fd, &w->msg[0].msg_hdr, flags);
+	else
+		ret = sendmmsg(w->fd, w->msg, w->msgs, flags);
+	if (ret != (w->msgs == 1 ? (int)len : (int)w->msgs))
+		die("%s: sending returned %d: %m", m->name, ret);
 }
 
 static void *worker_run(void *arg)
@@ -604,7 +653,7 @@ static void *worker_run(void *arg)
 	start = times_now();
 	if (w->mode->how == LIMIT)
 		limit_seal(w->fd, w->calls * opt.batch);
-	for (i = 0; w->mode->how != LIMIT && i < w->calls; i++)
+	for (i = 0; w->mode->how != LIMIT && i < w->calls; i += w->msgs)
 		worker_call(w);
 	if (w->mode->zerocopy)
 		worker_reap(w, 0, false);
@@ -712,6 +761,8 @@ static void mode_init(struct mode *m)
 
 	if (m->zerocopy && opt.threads > 1 && !opt.own_sockets)
 		die("%s: threads need own sockets (-S)", m->name);
+	if (m->zerocopy && opt.msgs > 1)
+		die("%s: not with -M", m->name);
 	m->round = xcalloc(opt.rounds, sizeof(*m->round));
 	for (t = 0; t < opt.threads; t++) {
 		m->fd[t] = t && !opt.own_sockets && m->how != LIMIT ?
@@ -829,7 +880,7 @@ static void mode_verify(const struct mode *m)
 		f.ctx = sealers[m->lib]->flow(&f.keys);
 	else if (in_kernel(m))
 		flow_opt(&f, m->fd[0], UDP_QUIC_ADD_TX_CONNECTION, &to);
-	worker_init(&w, m, m->fd[0], &f, 1, &to);
+	worker_init(&w, m, m->fd[0], &f, 1, &to, 1);
 
 	plain = xcalloc(opt.batch, opt.size);
 	for (i = 0; i < opt.batch; i++)
@@ -951,17 +1002,18 @@ static void print_lines(const struct mode *m, unsigned int n,
 {
 	FILE *f = lines_open("mode\tcipher\tsize\tbatch\tflows\tthreads\t"
 			     "sockets\tround\tpackets\tcpu_ns\trusage_ns\t"
-			     "wall_ns");
+			     "wall_ns\tmsgs");
 	unsigned int sockets = opt.own_sockets ? opt.threads : 1, r, i;
 
 	for (r = 0; r < opt.rounds; r++)
 		for (i = 0; i < n; i++)
-			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t%lu\t%lu\t%lu\t%lu\n",
+			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t%lu\t%lu\t%lu\t%lu\t%u\n",
 				m[i].name, ciphers[opt.cipher].name, opt.size,
 				opt.batch, m[i].flows * opt.threads,
 				opt.threads, sockets, r,
 				packets, m[i].round[r].cpu,
-				m[i].round[r].rusage, m[i].round[r].wall);
+				m[i].round[r].rusage, m[i].round[r].wall,
+				opt.msgs);
 	lines_close(f);
 }
 
@@ -1092,9 +1144,10 @@ static void print_table(const struct mode *m, unsigned int n,
 	unsigned int i;
 
 	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), %u socket(s)\n"
-	       "%u rounds of %lu packets%s%s\n",
+	       "%u call(s) at once, %u rounds of %lu packets%s%s\n",
 	       ciphers[opt.cipher].name, opt.size, opt.batch, opt.flows,
-	       opt.threads, opt.own_sockets ? opt.threads : 1, opt.rounds,
+	       opt.threads, opt.own_sockets ? opt.threads : 1, opt.msgs,
+	       opt.rounds,
 	       packets, less ? "; all figures are without what is in " : "",
 	       less ? less->name : "");
 	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
@@ -1134,6 +1187,7 @@ static void measure(struct mode *m, unsigned int n)
 	const struct mode *less = opt.less ? mode_find(m, n, opt.less) : NULL;
 	const struct mode *ref = less == &m[0] ? &m[n - 1] : &m[0];
 	unsigned long calls = opt.calls, packets;
+	unsigned int unit = opt.threads * opt.msgs;
 	struct worker *w[MAX_MODES];
 	unsigned int i, t, r;
 	double off;
@@ -1148,21 +1202,21 @@ static void measure(struct mode *m, unsigned int n)
 		w[i] = xcalloc(opt.threads, sizeof(*w[i]));
 		for (t = 0; t < opt.threads; t++)
 			worker_init(&w[i][t], &m[i], m[i].fd[t], m[i].flow[t],
-				    m[i].flows, m[i].to);
+				    m[i].flows, m[i].to, opt.msgs);
 	}
 	fprintf(stderr, "quic_bench: all modes send what they are to send\n");
 
 	/* warm up; and calls that take opt.ms milliseconds of the reference */
 	for (i = 0; i < n; i++)
-		mode_run(&m[i], w[i], 10 * opt.threads);
+		mode_run(&m[i], w[i], 10 * unit);
 	if (!calls) {
 		uint64_t ns = 0;
 
-		for (calls = 4 * opt.threads; ns < NSEC / 20; calls *= 2)
+		for (calls = 4 * unit; ns < NSEC / 20; calls *= 2)
 			ns = mode_run(ref, w[ref - m], calls).cpu;
 		calls = calls / 2 * (double)opt.ms * 1000000 / ns + 1;
 	}
-	calls = (calls + opt.threads - 1) / opt.threads * opt.threads;
+	calls = (calls + unit - 1) / unit * unit;
 	packets = calls * opt.batch;
 
 	for (r = 0; r < opt.rounds; r++)
@@ -1294,6 +1348,7 @@ static void usage(void)
 	      "  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
 	      "  -s bytes    size of a packet, UDP payload (1200)\n"
 	      "  -b packets  per call (50, or what a datagram has room for)\n"
+	      "  -M calls    at once, by sendmmsg(), where system calls are emulated (1)\n"
 	      "  -f flows    per run, one call each in turn (1)\n"
 	      "  -t threads  (1), which share one socket and divide the flows\n"
 	      "  -S          a socket for each thread\n"
@@ -1328,7 +1383,7 @@ int main(int argc, char **argv)
 	int c;
 
 	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:f:t:SPl:r:T:n:iI:j:")) != -1) {
+	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:M:f:t:SPl:r:T:n:iI:j:")) != -1) {
 		switch (c) {
 		case 'm':
 			modes = optarg;
@@ -1357,6 +1412,9 @@ int main(int argc, char **argv)
 			break;
 		case 'b':
 			opt.batch = number(optarg, 1, MAX_BATCH);
+			break;
+		case 'M':
+			opt.msgs = number(optarg, 1, MAX_MSGS);
 			break;
 		case 'f':
 			opt.flows = number(optarg, 1, 10000000);
@@ -1405,6 +1463,8 @@ int main(int argc, char **argv)
 	}
 	if (opt.batch > MAX_CALL / opt.size)
 		opt.batch = MAX_CALL / opt.size;
+	if ((size_t)opt.msgs * opt.batch * opt.size > RING << 16)
+		die("too much for one sendmmsg()");
 	if (opt.flows % opt.threads)
 		opt.flows += opt.threads - opt.flows % opt.threads;
 	load_sealers();

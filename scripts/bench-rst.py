@@ -1,0 +1,224 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Make the tables of quic-bench.rst from build/results.
+
+usage: bench-rst.py show [name...]    those for which there are results
+       bench-rst.py update            put them into Documentation/networking
+
+A table stands between the comments ".. BEGIN name" and ".. END name".
+"""
+
+import os
+import re
+import statistics
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RES = os.path.join(TOP, "build", "results")
+PAGE = os.path.join(TOP, "Documentation", "networking", "quic-bench.rst")
+
+
+def rows(name):
+    """the lines of a file that quic_bench -j wrote, as dictionaries"""
+    path = os.path.join(RES, name)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as f:
+        names = f.readline().lstrip("#").split()
+        return [{k: int(v) if v.isdigit() else v for k, v in
+                 zip(names, line.split())} for line in f]
+
+
+def table(head, body):
+    """a simple table of reStructuredText"""
+    body = [[str(c) for c in line] for line in body]
+    width = [max(len(line[i]) for line in [head] + body)
+             for i in range(len(head))]
+    rule = "  ".join("=" * w for w in width)
+    out = [rule]
+    for n, line in enumerate([head] + body):
+        out.append("  ".join(c.ljust(w) for c, w in
+                             zip(line, width)).rstrip())
+        if n == 0:
+            out.append(rule)
+    return "\n".join(out + [rule]) + "\n"
+
+
+class Run:
+    """what one quic_bench has measured, round by round"""
+
+    def __init__(self):
+        self.mode, self.seen = {}, set()
+        self.cipher = self.size = self.batch = 0
+        self.threads = self.sockets = self.flows = 0
+
+    def add(self, row):
+        """false if the line is another run's"""
+        if (row["mode"], row["round"]) in self.seen:
+            return False
+        self.seen.add((row["mode"], row["round"]))
+        self.cipher, self.size, self.batch = (
+            row[k] for k in ("cipher", "size", "batch"))
+        self.threads, self.sockets = row["threads"], row["sockets"]
+        self.flows = max(self.flows, row["flows"])
+        self.mode.setdefault(row["mode"], []).append(row)
+        return True
+
+    def rounds(self, mode, column="cpu_ns"):
+        """per packet; without the system call, where that was measured"""
+        per = [r[column] / r["packets"] for r in self.mode[mode]]
+        if mode != "limit" and "syscall" in self.mode:
+            less = self.mode["syscall"]
+            per = [a - b[column] / b["packets"] for a, b in zip(per, less)]
+        return per
+
+    def value(self, mode):
+        if mode not in self.mode:
+            return "-"
+        return "%.0f" % statistics.median(self.rounds(mode))
+
+    def ratio(self, mode, ref):
+        """how much faster mode is than ref"""
+        if mode not in self.mode or ref not in self.mode:
+            return "-"
+        return "%.2f" % statistics.median(
+            b / a for a, b in zip(self.rounds(mode), self.rounds(ref)))
+
+    def overhead(self, mode):
+        """sealing, in units of the limit"""
+        if not {mode, "plain", "limit"} <= set(self.mode):
+            return "-"
+        return "%.2f" % statistics.median((a - b) / c for a, b, c in zip(
+            self.rounds(mode), self.rounds("plain"), self.rounds("limit")))
+
+    def best(self):
+        """the fastest of those that seal in user space"""
+        user = [m for m in self.mode if re.fullmatch(r"user-[^@/]*", m)]
+        return min(user, key=lambda m: statistics.median(self.rounds(m)),
+                   default=None)
+
+
+def runs(name):
+    out = []
+    for row in rows(name):
+        if not out or not out[-1].add(row):
+            out.append(Run())
+            out[-1].add(row)
+    return out
+
+
+def cpu():
+    """CPU time per packet, one flow"""
+    head = ["cipher", "size", "batch", "plain", "limit", "kernel", "flow_id",
+            "user", "which", "kernel : user", "sealing : limit",
+            "device : plain", "device : user"]
+    body = []
+    for run in runs("bench.tsv"):
+        best = run.best()
+        if run.flows > 1 or not best:
+            continue
+        body.append([run.cipher, run.size, run.batch] + [
+            run.value(m) for m in
+            ("plain", "limit", "kernel", "kernel-flowid", best)] + [
+            best[5:], run.ratio("kernel", best), run.overhead("kernel"),
+            run.ratio("device", "plain@device"), run.ratio("device", best)])
+    return head, body
+
+
+def flows():
+    """many flows on a socket, and one, in turn"""
+    body = []
+    for run in runs("bench.tsv"):
+        for mode in run.mode:
+            if mode + "/1" in run.mode:
+                body.append([run.flows, mode, run.value(mode + "/1"),
+                             run.value(mode), run.ratio(mode + "/1", mode)])
+    return ["flows", "mode", "one flow", "all flows", "all : one"], body
+
+
+def ulp():
+    """what it costs those who do not use it"""
+    body = []
+    for run in runs("bench.tsv"):
+        if "plain-ulp" in run.mode:
+            body.append([run.size, run.batch, run.value("plain"),
+                         run.value("plain-ulp"),
+                         run.ratio("plain", "plain-ulp")])
+    return ["size", "batch", "plain", "plain-ulp", "plain-ulp : plain"], body
+
+
+def install():
+    """flows added"""
+    body = []
+    for r in rows("bench-install.tsv"):
+        n = r["to"] - r["from"]
+        body.append([r["to"], "%.0f" % (r["cpu_ns"] / n),
+                     "%.0f" % (n * 1e9 / r["wall_ns"]),
+                     "%.0f" % (int(r["kbytes"]) * 1024 / n)])
+    return ["flows", "CPU ns each", "flows/s", "bytes each"], body
+
+
+def insns():
+    """instructions per packet"""
+    at, modes = {}, []
+    for run in runs("insns.tsv"):
+        for mode, lines in run.mode.items():
+            if mode not in modes:
+                modes.append(mode)
+            key = (run.cipher, run.flows, run.size, run.batch)
+            at.setdefault(key, {})[mode] = "%.0f" % statistics.median(
+                r["cpu_ns"] / r["packets"] for r in lines)
+    head = ["mode"] + ["%s, %d flows, %d x %d" % (c, f, b, s)
+                       for c, f, s, b in at]
+    return head, [[m] + [v.get(m, "-") for v in at.values()] for m in modes]
+
+
+def threads():
+    """two threads against one, in turn"""
+    by = {}
+    for run in runs("threads.tsv"):
+        for mode in run.mode:
+            at = by.setdefault(mode, {}).setdefault(
+                (run.threads, run.sockets), [])
+            at.append(statistics.median(run.rounds(mode, "wall_ns")))
+    body = []
+    for mode, at in by.items():
+        for many in sorted(k for k in at if k != (1, 1)):
+            times = sorted(a / b for a, b in zip(at[1, 1], at[many]))
+            body.append([mode, many[1], "%.0f" % statistics.median(at[1, 1]),
+                         "%.0f" % statistics.median(at[many])] + [
+                         "%.2f" % v for v in (statistics.median(times),
+                                              times[0], times[-1])])
+    return ["mode", "sockets", "1 thread, ns", "2 threads, ns",
+            "times", "least", "most"], body
+
+
+TABLES = {f.__name__: f for f in (cpu, flows, ulp, install, insns, threads)}
+
+
+def main():
+    made = {}
+    for name, make in TABLES.items():
+        head, body = make()
+        if body:
+            made[name] = table(head, body)
+    if sys.argv[1:] == ["update"]:
+        with open(PAGE, encoding="utf-8") as f:
+            text = f.read()
+        for name, lines in made.items():
+            text, n = re.subn(
+                r"(?s)(\.\. BEGIN %s\n).*?(\.\. END %s\n)" % (name, name),
+                lambda m, t=lines: m[1] + "\n" + t + "\n" + m[2], text)
+            if n != 1:
+                sys.exit("error: %s has no place for %s" % (PAGE, name))
+        with open(PAGE, "w", encoding="utf-8") as f:
+            f.write(text)
+    elif sys.argv[1:2] == ["show"]:
+        for name in sys.argv[2:] or made:
+            print(made.get(name, "nothing for %s in %s" % (name, RES)))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
