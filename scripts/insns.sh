@@ -30,9 +30,9 @@ cpu=Haswell-noTSX,-erms,-rdrand,-pcid,-x2apic,-tsc-deadline,-invpcid
 # one line per run of quic_bench
 runs_threads()
 {
-	local opt="-D 198.51.100.2 -r 3 -T 100 -m plain,user-openssl,kernel" i t
+	local opt="-D 198.51.100.2 -r 3 -T 50 -R user-openssl" i t
 
-	opt+=,kernel-flowid,plain@device,device
+	opt+=" -m plain,user-openssl,kernel,kernel-flowid,plain@device,device"
 	for ((i = 0; i < ${ROUNDS:-7}; i++)); do
 		for t in "-t 1" "-t 2" "-t 2 -S"; do
 			echo "$opt $t"
@@ -122,7 +122,7 @@ boot()
 		-no-reboot -display none \
 		-kernel "$BUILD/bench-x86/arch/x86/boot/bzImage" \
 		-initrd "$initrd" -append "console=ttyS0 panic=-1 reboot=t \
-nokaslr norandmaps" -serial "file:$LOG/insns-kernel.log" \
+nokaslr norandmaps tsc=reliable" -serial "file:$LOG/insns-kernel.log" \
 		-serial "file:$RES/insns.log" \
 		</dev/null >"$LOG/insns-qemu.log" 2>&1
 }
@@ -132,7 +132,8 @@ machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
 case $mode in
 check|update) rm -f "$RES"/insns* ;;
 run)	shift ;;
-threads) machine=(-smp 2 -accel "tcg,thread=multi")
+# the BIOS lists one CPU of a socket only
+threads) machine=(-smp "2,sockets=2" -accel "tcg,thread=multi")
 	what="running one thread and two in turn" ;;
 *)	die "usage: insns.sh [update|threads|run OPTION...]" ;;
 esac

@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -150,6 +151,7 @@ struct call {
  * @sent: zerocopy calls so far
  * @done: those that are completed
  * @fd: socket
+ * @cpu: where it is to run, -1 for anywhere
  * @start: all threads start together
  * @times: the result
  * @thread: the thread
@@ -168,6 +170,7 @@ struct worker {
 	uint32_t sent;
 	uint32_t done;
 	int fd;
+	int cpu;
 	pthread_barrier_t *start;
 	struct times times;
 	pthread_t thread;
@@ -536,6 +539,7 @@ static void worker_init(struct worker *w, const struct mode *m, int fd,
 
 	memset(w, 0, sizeof(*w));
 	w->mode = m;
+	w->cpu = -1;
 	w->fd = fd;
 	w->flow = flow;
 	w->flows = flows;
@@ -642,12 +646,39 @@ static void worker_call(struct worker *w)
 		die("%s: sending returned %d: %m", m->name, ret);
 }
 
+/* The CPU of the thread @n of many: each has one, as long as there are any */
+static int worker_cpu(unsigned int n)
+{
+	cpu_set_t set;
+	int cpu;
+
+	if (opt.threads == 1 || sched_getaffinity(0, sizeof(set), &set))
+		return -1;
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set) && !n--)
+			return cpu;
+	return -1;
+}
+
+static void worker_pin(const struct worker *w)
+{
+	cpu_set_t set;
+
+	if (w->cpu < 0)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(w->cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("CPU %d: %m", w->cpu);
+}
+
 static void *worker_run(void *arg)
 {
 	struct worker *w = arg;
 	struct times start;
 	unsigned long i;
 
+	worker_pin(w);
 	if (w->start)
 		pthread_barrier_wait(w->start);
 	start = times_now();
@@ -1188,6 +1219,7 @@ static void measure(struct mode *m, unsigned int n)
 	const struct mode *ref = less == &m[0] ? &m[n - 1] : &m[0];
 	unsigned long calls = opt.calls, packets;
 	unsigned int unit = opt.threads * opt.msgs;
+	int cpu[MAX_THREADS];
 	struct worker *w[MAX_MODES];
 	unsigned int i, t, r;
 	double off;
@@ -1196,13 +1228,17 @@ static void measure(struct mode *m, unsigned int n)
 		ref = mode_find(m, n, opt.ref);
 	if (ref == less)
 		die("%s is all that is measured", less->name);
+	for (t = 0; t < opt.threads; t++)
+		cpu[t] = worker_cpu(t);
 	for (i = 0; i < n; i++) {
 		mode_init(&m[i]);
 		mode_verify(&m[i]);
 		w[i] = xcalloc(opt.threads, sizeof(*w[i]));
-		for (t = 0; t < opt.threads; t++)
+		for (t = 0; t < opt.threads; t++) {
 			worker_init(&w[i][t], &m[i], m[i].fd[t], m[i].flow[t],
 				    m[i].flows, m[i].to, opt.msgs);
+			w[i][t].cpu = cpu[t];
+		}
 	}
 	fprintf(stderr, "quic_bench: all modes send what they are to send\n");
 
