@@ -173,6 +173,25 @@ def insns():
     return head, [[m] + [v.get(m, "-") for v in at.values()] for m in modes]
 
 
+def base():
+    """UDP without the ULP, in instructions: without and with the patches"""
+    at, modes = {}, ["without"]
+    for name in "base.tsv", "insns.tsv":
+        for run in runs(name):
+            for mode in run.mode:
+                if run.flows > 1 or run.cipher != "aes-128-gcm" or \
+                        not re.fullmatch("plain|plain-before|plain-ulp", mode):
+                    continue
+                as_name = "without" if name == "base.tsv" else mode
+                if as_name not in modes:
+                    modes.append(as_name)
+                at.setdefault((run.size, run.batch), {})[as_name] = \
+                    "%.1f" % statistics.median(run.rounds(mode))
+    return ["size", "batch"] + modes, [
+        [size, batch] + [v.get(m, "-") for m in modes]
+        for (size, batch), v in at.items() if "without" in v]
+
+
 def threads():
     """two threads against one, in turn"""
     by = {}
@@ -193,7 +212,8 @@ def threads():
             "times", "least", "most"], body
 
 
-TABLES = {f.__name__: f for f in (cpu, flows, ulp, install, insns, threads)}
+TABLES = {f.__name__: f for f in (cpu, flows, ulp, install, insns, base,
+                              threads)}
 
 
 def main():

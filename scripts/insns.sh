@@ -4,6 +4,7 @@
 # usage: insns.sh [update]
 #        insns.sh run OPTION...	one run, with options of quic_bench
 #        insns.sh threads
+#        insns.sh base
 #
 # How many instructions a packet takes, by tools/net/quic/bench, on an x86-64
 # kernel without debugging under QEMU, whose clock counts the instructions that
@@ -14,6 +15,9 @@
 # With `threads`, how much faster two threads are than one, in time: the machine
 # has two CPUs, each is emulated by a thread of its own. Two CPUs of the host
 # should have nothing else to do. Results in build/results/threads*.
+#
+# With `base`, what UDP costs in a kernel without the patches, to compare `plain`
+# with. Results in build/results/base*.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
@@ -40,6 +44,18 @@ runs_threads()
 	done
 }
 
+runs_base()
+{
+	local size batch
+
+	for size in 300 1200 8952; do
+		for batch in 1 50; do
+			echo "-i -r 3 -n $((400 / batch)) -s $size -b $batch" \
+				"-m $1"
+		done
+	done
+}
+
 runs_check()
 {
 	local env="-D 198.51.100.2 -i -r 3" user='' lib size batch
@@ -50,9 +66,7 @@ runs_check()
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
 			user+=,user-$lib
 	done
-	for batch in 1 50; do	# must come first
-		echo "$env -n $((400 / batch)) -b $batch -m plain-before"
-	done
+	runs_base plain-before	# must come first
 	for size in 300 1200 8952; do
 		for batch in 1 50; do
 			echo "$env -n $((400 / batch)) -s $size -b $batch" \
@@ -84,6 +98,7 @@ initramfs()
 	case $mode in
 	run)	echo "-D 198.51.100.2 -i $*" ;;
 	threads) runs_threads ;;
+	base)	runs_base plain ;;
 	*)	runs_check ;;
 	esac >"$dir/runs"
 	cat >"$dir/init" <<-'END'
@@ -109,8 +124,8 @@ initramfs()
 	echo b >/proc/sysrq-trigger
 	END
 	chmod 755 "$dir/init"
-	(cd "$BUILD/bench-x86" &&
-	 sh "$BUILD/bench/linux/usr/gen_initramfs.sh" -o "$initrd" \
+	(cd "$BUILD/$kernel" &&
+	 sh source/usr/gen_initramfs.sh -o "$initrd" \
 		-u -1 -g -1 "$dir")
 }
 
@@ -120,26 +135,27 @@ boot()
 		"${machine[@]}" -cpu "$cpu" \
 		-rtc base=2026-01-01T00:00:00,clock=vm -m 1G -nodefaults \
 		-no-reboot -display none \
-		-kernel "$BUILD/bench-x86/arch/x86/boot/bzImage" \
+		-kernel "$BUILD/$kernel/arch/x86/boot/bzImage" \
 		-initrd "$initrd" -append "console=ttyS0 panic=-1 reboot=t \
 nokaslr norandmaps tsc=reliable" -serial "file:$LOG/insns-kernel.log" \
 		-serial "file:$RES/insns.log" \
 		</dev/null >"$LOG/insns-qemu.log" 2>&1
 }
 
-mode=${1:-check} what="counting instructions"
+mode=${1:-check} what="counting instructions" kernel=bench-x86
 machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
 case $mode in
 check|update) rm -f "$RES"/insns* ;;
 run)	shift ;;
+base)	kernel="bench-base" ;;
 # the BIOS lists one CPU of a socket only
 threads) machine=(-smp "2,sockets=2" -accel "tcg,thread=multi")
 	what="running one thread and two in turn" ;;
-*)	die "usage: insns.sh [update|threads|run OPTION...]" ;;
+*)	die "usage: insns.sh [update|threads|base|run OPTION...]" ;;
 esac
 
 provision_root
-"$TOP/scripts/kernel.sh" bench-x86
+"$TOP/scripts/kernel.sh" "$kernel"
 need "emulating a machine" qemu-system-x86
 step initramfs "making the guest's initramfs" initramfs "$@"
 step insns-boot "$what" boot || true
@@ -152,14 +168,14 @@ if ! grep -q '^# guest ends' "$log" || grep -q '^FAILED' "$log"; then
 	exit 1
 fi
 [ "$mode" != run ] || { grep -v '^:' "$log"; exit; }
-lines=$RES/insns.tsv
-[ "$mode" != threads ] || lines=$RES/threads.tsv
-sed -n 's/^: //p' "$log" | tr -d '\r' >"$lines"
-if [ "$mode" = threads ]; then
-	mv "$log" "$RES/threads.log"
-	"$TOP/scripts/bench-rst.py" show threads
-	exit
-fi
+case $mode in
+base|threads)
+	sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/$mode.tsv"
+	mv "$log" "$RES/$mode.log"
+	"$TOP/scripts/bench-rst.py" show "$mode"
+	exit ;;
+esac
+sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/insns.tsv"
 if [ "$mode" = update ]; then
 	"$TOP/scripts/insns.py" update "$RES/insns.tsv" "$expected" "$compiler"
 	exit

@@ -5,6 +5,7 @@
 #        kernel.sh lint		(only configures, from build/lint/linux)
 #        kernel.sh bench-uml|bench-x86
 #                               (from build/bench/linux, see bench-tree.sh)
+#        kernel.sh bench-base	(the same without patches, from build/base)
 #
 # Configure and build a test kernel from the tree in build/linux into
 # build/uml or build/x86.
@@ -22,6 +23,8 @@ bench-uml) arch=um fragments=(bench bench-uml) targets=(linux)
 	TREE=$BUILD/bench/linux ;;
 bench-x86) arch=x86_64 fragments=(bench bench-x86) targets=(bzImage)
 	TREE=$BUILD/bench/linux ;;
+bench-base) arch=x86_64 fragments=(bench bench-x86 bench-base) targets=(bzImage)
+	TREE=$BUILD/base ;;
 *)	die "no kernel is called $kind" ;;
 esac
 config=$out/.config
@@ -35,7 +38,7 @@ configure()
 	local line refused=0
 	while read -r line; do
 		case $line in
-		CONFIG_QUIC_*)	# not yet in every tree that is built
+		CONFIG_*QUIC_*)	# not in every tree that is built
 			grep -qxF "$line" "$config" ||
 				! grep -q net/quic "$TREE/net/Kconfig" && continue ;;
 		CONFIG_*=n)
