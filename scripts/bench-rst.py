@@ -48,14 +48,18 @@ class Run:
     """what one quic_bench has measured, round by round"""
 
     def __init__(self):
-        self.mode, self.seen = {}, set()
+        self.mode, self.seen, self.what = {}, set(), None
         self.cipher = self.size = self.batch = 0
         self.threads = self.sockets = self.flows = 0
 
     def add(self, row):
         """false if the line is another run's"""
-        if (row["mode"], row["round"]) in self.seen:
+        what = tuple(row[k] for k in ("cipher", "size", "batch", "threads",
+                                      "sockets", "msgs"))
+        if (row["mode"], row["round"]) in self.seen or \
+                self.what not in (None, what):
             return False
+        self.what = what
         self.seen.add((row["mode"], row["round"]))
         self.cipher, self.size, self.batch = (
             row[k] for k in ("cipher", "size", "batch"))
