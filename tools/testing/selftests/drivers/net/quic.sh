@@ -914,11 +914,16 @@ clsact()
 	try tca qdisc add dev "$DEV" clsact
 }
 
-on_egress()
+filter()
 {
-	clsact && try tca filter add dev "$DEV" egress protocol ip \
-		matchall action "$@"
+	try tca filter add dev "$DEV" egress protocol ip matchall action "$@"
 }
+
+on_egress() { clsact && filter "$@"; }
+
+# Filters come and go under load. Any qdisc takes the queues out of service for
+# a moment, be it clsact, and what is sent to them by then gets lost.
+filter_off() { tca filter del dev "$DEV" egress; }
 
 clsact_off() { tca qdisc del dev "$DEV" clsact 2>/dev/null; }
 
@@ -938,12 +943,12 @@ redirected()
 		expect_no_drops
 		expect captured -gt 0
 		# Both ways at once
-		clsact_off
+		filter_off
 		load -C "$A:v1" "$@"
 		for _ in 1 2 3; do
-			on_egress mirred egress redirect dev v1
+			filter mirred egress redirect dev v1
 			proceed 20
-			clsact_off
+			filter_off
 			proceed 20
 		done
 		load_end
