@@ -53,7 +53,7 @@ boot()
 	local env
 	mapfile -t env < <(env | grep '^DEMO_[A-Z_]*=[^ ]*$')
 	timeout --foreground -k 10 "${DEMO_LIMIT:-1800}" qemu-system-x86_64 \
-		"${qemu_accel[@]}" -smp 2 -m 2G -nodefaults -no-reboot \
+		"${qemu_accel[@]}" -smp 2,sockets=2 -m 2G -nodefaults -no-reboot \
 		-display none -kernel "$bzimage" \
 		-append "console=ttyS0 root=/dev/vda rw panic=-1 mitigations=off reboot=t \
 init=/usr/local/bin/demo-init ${env[*]}" \
