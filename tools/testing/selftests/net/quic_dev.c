@@ -203,38 +203,98 @@ static void bpf_attach(int prog, unsigned int ifindex, int type,
 	}
 }
 
-/* @what is NAMESPACE:FROM:TO. What leaves by FROM does so by TO; with
- * @bounce, it arrives there, to be sent back by generic XDP.
- */
-static void bpf_redirect(char *what, bool bounce, int home)
+/* Calls a helper of the bpf_redirect() kind. */
+static int bpf_redirector(int func, unsigned int ifindex, int flags)
 {
-	struct bpf_insn redirect[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1 },
+	const struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1,
+		  .imm = ifindex },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
-		  .imm = bounce ? BPF_F_INGRESS : 0 },
-		{ .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect },
+		  .imm = flags },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4 },
+		{ .code = BPF_JMP | BPF_CALL, .imm = func },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	struct bpf_insn tx[] = {
+
+	return bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns, ARRAY_SIZE(insns));
+}
+
+static int bpf_xdp_tx(void)
+{
+	const struct bpf_insn insns[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
 		  .imm = XDP_TX },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	char *from = strchr(what, ':'), *to = strrchr(what, ':');
-	unsigned int from_idx, to_idx;
 
-	if (!from || from == to)
-		errx(1, "cannot redirect '%s'", what);
-	*from++ = *to++ = 0;
-	enter(what);
-	from_idx = if_nametoindex(from);
-	to_idx = if_nametoindex(to);
-	redirect[0].imm = to_idx;
-	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, redirect, 4), from_idx,
-		   BPF_TCX_EGRESS, 0);
-	if (bounce)
-		bpf_attach(bpf_load(BPF_PROG_TYPE_XDP, tx, 2), to_idx, BPF_XDP,
-			   XDP_FLAGS_SKB_MODE);
+	return bpf_load(BPF_PROG_TYPE_XDP, insns, ARRAY_SIZE(insns));
+}
+
+/* Cuts the next part off @what, which a colon ends. */
+static char *cut(char **what)
+{
+	char *part = strsep(what, ":");
+
+	if (!*what)
+		errx(1, "something is missing after '%s'", part);
+	return part;
+}
+
+/* @what is NAMESPACE:FROM:TO. What leaves by FROM does so by TO, or, with 'I'
+ * and 'P', arrives there: to be sent back by generic XDP, or to be taken to
+ * the peer of TO.
+ */
+static void bpf_redirect(char *what, char how, int home)
+{
+	bool ingress = how == 'I' || how == 'P';
+	unsigned int from, to;
+
+	enter(cut(&what));
+	from = if_nametoindex(cut(&what));
+	to = if_nametoindex(what);
+	bpf_attach(bpf_redirector(how == 'E' ? BPF_FUNC_redirect_neigh :
+					       BPF_FUNC_redirect, to,
+				  ingress ? BPF_F_INGRESS : 0),
+		   from, BPF_TCX_EGRESS, 0);
+	if (how == 'I')
+		bpf_attach(bpf_xdp_tx(), to, BPF_XDP, XDP_FLAGS_SKB_MODE);
+	if (how == 'P')
+		bpf_attach(bpf_redirector(BPF_FUNC_redirect_peer, to, 0), to,
+			   BPF_TCX_INGRESS, 0);
+	leave(home);
+}
+
+/* @what is NAMESPACE:DEVICE:OFFSET:BYTE. Frames that leave have BYTE at OFFSET,
+ * and go on.
+ */
+static void bpf_mangle(char *what, int home)
+{
+	struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2 },
+		{ .code = BPF_ST | BPF_MEM | BPF_B, .dst_reg = BPF_REG_10,
+		  .off = -1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3,
+		  .src_reg = BPF_REG_10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3,
+		  .imm = -1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4,
+		  .imm = 1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_5 },
+		{ .code = BPF_JMP | BPF_CALL,
+		  .imm = BPF_FUNC_skb_store_bytes },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
+		  .imm = TCX_NEXT },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	unsigned int ifindex;
+
+	enter(cut(&what));
+	ifindex = if_nametoindex(cut(&what));
+	insns[0].imm = atoi(cut(&what));
+	insns[1].imm = atoi(what);
+	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
+			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
 	leave(home);
 }
 
@@ -615,7 +675,10 @@ static void usage(void)
 		"  [-C netns:device, must not see anything unsealed]\n"
 		"  [-T netns:device, may]\n"
 		"  [-B netns:device:device, BPF redirects to the second]\n"
+		"  [-E netns:device:device, the same by bpf_redirect_neigh()]\n"
 		"  [-I netns:device:device, the same, and XDP sends it back]\n"
+		"  [-P netns:device:device, the same, and on to the peer]\n"
+		"  [-M netns:device:offset:byte, BPF changes a byte]\n"
 		"  [-n calls | -t seconds, 0: until SIGTERM] [-i us between]\n"
 		"  [-c cipher] [-g packets a call] [-z size] [-r: tag room]\n"
 		"  [-l connection ID length] [-N packet number length]\n"
@@ -666,7 +729,7 @@ static const struct {
 static const char *option_string(void)
 {
 	static char str[3 * ARRAY_SIZE(options) + 16];
-	char *p = stpcpy(str, "C:T:B:I:");
+	char *p = stpcpy(str, "C:T:B:E:I:P:M:");
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
@@ -711,8 +774,10 @@ static void parse_options(int argc, char **argv, int home)
 	while ((c = getopt(argc, argv, option_string())) >= 0) {
 		if (c == 'C' || c == 'T')
 			capture_add(optarg, c == 'T', home);
-		else if (c == 'B' || c == 'I')
-			bpf_redirect(optarg, c == 'I', home);
+		else if (c == 'B' || c == 'E' || c == 'I' || c == 'P')
+			bpf_redirect(optarg, c, home);
+		else if (c == 'M')
+			bpf_mangle(optarg, home);
 		else
 			option(c, optarg);
 		if (c == 't')

@@ -24,17 +24,18 @@ tests="
 wire_v4 wire_v6 layouts packet_numbers connected user_space_packets
 two_users tap segmentation_off sg_off stats tracepoints ip_options time_stamps
 icmp_v4 icmp_v6
-vlan macvlan bridge veth loopback tunnel multicast
+vlan macvlan bridge veth vrf loopback tunnel multicast
 bond_failover route_change route_change_back
-redirect redirect_gso bpf_redirect bpf_xdp mirror ingress_redirect
+redirect redirect_gso mirror ingress_redirect
+bpf_redirect bpf_redirect_neigh bpf_redirect_peer bpf_xdp bpf_port bpf_damage
 vlan_push vlan_push_redirect checksum
 neighbour netem
 toggle toggle_checksum toggle_gso down_up down_in_flight mtu
 key_update delete_load delete_in_flight close_in_flight update_in_flight
 threads many_flows
-add_refused add_delayed table_limit keys_lost keys_lost_load corrupt reset
-free_crypto
-netns_move netns_exit unregister unregister_load devlink_reload
+add_refused add_delayed table_limit keys_lost keys_lost_load corrupt
+reset reset_requeued free_crypto
+netns_move netns_exit unregister unregister_load devlink_reload module_unload
 "
 
 # The two ends: namespace and device of each, addresses of the second
@@ -44,8 +45,8 @@ NSIM=			# id of the netdevsim device, empty on hardware
 next_id=$((512 + RANDOM % 30000))
 tmp=$(mktemp -d)
 load_pid='' prepare=''
-slow=1
-[ "$KSFT_MACHINE_SLOW" != yes ] || slow=6
+slow=1 share=1
+[ "$KSFT_MACHINE_SLOW" != yes ] || slow=6 share=4
 # milliseconds in which something of what is under way has to arrive
 patience=$((3000 * slow))
 
@@ -100,17 +101,24 @@ knob()
 	echo "$2" >"/sys/kernel/debug/netdevsim/netdevsim$NSIM/ports/0/quic/$1"
 }
 
-# Everything that counts, now
-after()
+# What COMMAND... says of counters: a name and a number a line
+collect()
 {
 	local k v
 
-	S1=()
 	while read -r k v; do
-		S1[$k]=$v
-	done < <(in_a cat /proc/net/quic_stat
-		 in_a ethtool -S "$DEV" 2>/dev/null |
-		 sed -n 's/^ *\([rt]x_quic[a-z_]*\): */\1 /p')
+		[[ $k != *[Qq]uic* ]] || S1[${k%:}]=$v
+	done < <("$@" 2>/dev/null)
+}
+
+collect_kernel() { collect in_a cat /proc/net/quic_stat; }
+
+# Everything that counts, now
+after()
+{
+	S1=()
+	collect_kernel
+	collect in_a ethtool -S "$DEV"
 }
 
 before()
@@ -124,7 +132,8 @@ before()
 	done
 }
 
-count()	 { after; echo "${S1[$1]:-0}"; }
+# count NAME: of the kernel's, which is quick
+count()	 { collect_kernel; echo "${S1[$1]:-0}"; }
 
 # value NAME: from the last traffic, or how much a counter has grown
 value()
@@ -239,7 +248,7 @@ load_end()
 # By sendmsg(), whatever becomes of them
 count_frames()
 {
-	after
+	collect_kernel
 	echo $((${S1[QuicTxSwPackets]:-0} + ${S1[QuicTxDevicePackets]:-0} +
 		${S1[QuicTxSwError]:-0}))
 }
@@ -398,7 +407,11 @@ setup_nsim()
 	[ -e /sys/bus/netdevsim/new_device ] || return
 	mountpoint -q /sys/kernel/debug ||
 		mount -t debugfs none /sys/kernel/debug
-	setup_ns A B || return
+	setup_ns A B && setup_pair
+}
+
+setup_pair()
+{
 	nsim_pair 0 || return
 	DEV=a0 PEER=b0 NSIM=$id_a
 	ids="$id_a $id_b"
@@ -411,6 +424,11 @@ setup_nsim()
 }
 
 ciphers="aes-128-gcm aes-256-gcm aes-128-ccm chacha20-poly1305"
+some_ciphers=$ciphers
+[ $slow = 1 ] || some_ciphers="aes-256-gcm chacha20-poly1305"
+
+# rounds NUMBER: to do something so often, or less on slow machines
+rounds() { seq $((($1 + share - 1) / share)); }
 
 each_cipher_and_size()
 {
@@ -743,6 +761,20 @@ test_veth()
 	ipa link del v1
 }
 
+# Routes to a device that belongs to a VRF go by that first.
+test_vrf()
+{
+	need_nsim || return
+	try ipa link add vrf1 type vrf table 10 || return
+	ipa link set vrf1 up
+	ipa link set "$DEV" master vrf1
+	ipa route add 192.0.2.2 dev "$DEV"
+	software_only -C "$A:vrf1"
+	ipa route del 192.0.2.2 dev "$DEV"
+	ipa link del vrf1
+	up
+}
+
 test_loopback()
 {
 	local B=$A dst=127.0.0.1
@@ -857,7 +889,7 @@ test_route_change()
 
 	need_nsim || return
 	try two_ways || return
-	for c in $ciphers; do
+	for c in $some_ciphers; do
 		for g in 1 20; do
 			what="$c $g"
 			change_route "$c" "$g"
@@ -945,7 +977,7 @@ redirected()
 		# Both ways at once
 		filter_off
 		load -C "$A:v1" "$@"
-		for _ in 1 2 3; do
+		for _ in $(rounds 3); do
 			filter mirred egress redirect dev v1
 			proceed 20
 			filter_off
@@ -966,7 +998,7 @@ test_redirect()
 {
 	local what
 
-	for what in $ciphers; do
+	for what in $some_ciphers; do
 		redirected -n 20 -c "$what"
 	done
 }
@@ -975,20 +1007,38 @@ test_redirect_gso()
 {
 	local what
 
-	for what in $ciphers; do
+	for what in $some_ciphers; do
 		redirected -n 4 -c "$what" -g 40
 	done
 }
 
-test_bpf_redirect()
+# bpf_way: a second device, and no need to ask for addresses, as the answers
+# would come by that
+bpf_way()
+{
+	local mac
+
+	try veth_pair || return
+	mac=$(in_b cat "/sys/class/net/$PEER/address")
+	ipb link set v2 address "$mac"
+	ipa neigh replace "$V4" dev "$DEV" lladdr "$mac" nud permanent
+}
+
+bpf_way_del()
+{
+	ipa neigh del "$V4" dev "$DEV"
+	ipa link del v1
+}
+
+# bpf_redirected OPTION: by one of the ways that BPF has
+bpf_redirected()
 {
 	local g
 
 	need_nsim || return
-	try veth_pair || return
-	ipb link set v2 address "$(in_b cat "/sys/class/net/$PEER/address")"
+	bpf_way || return
 	for g in 1 20; do
-		traffic_bpf -B "$A:$DEV:v1" -C "$A:v1" -g $g || break
+		traffic_bpf "$1" "$A:$DEV:v1" -C "$A:v1" -g $g || break
 		expect_clean
 		expect QuicTxDevicePackets -eq sent
 		expect QuicTxDeviceFallback -eq sent
@@ -996,25 +1046,97 @@ test_bpf_redirect()
 		expect_no_drops
 		expect captured -gt 0
 	done
-	ipa link del v1
+	bpf_way_del
 }
 
-# Generic XDP transmits without asking anybody
+test_bpf_redirect()	  { bpf_redirected -B; }
+test_bpf_redirect_neigh() { bpf_redirected -E; }
+
+# bpf_bounced OPTION...: into the host as they are, and out again
+bpf_bounced()
+{
+	traffic_bpf "$1" "$A:$DEV:v1" -w 200 "${@:2}" || return
+	expect plain -eq 0
+	expect bad -eq 0
+	expect received -eq 0
+	expect QuicTxDevicePackets -eq sent
+}
+
+# Generic XDP transmits without asking anybody.
 test_bpf_xdp()
+{
+	local g drops
+
+	need_nsim || return
+	bpf_way || return
+	for g in 1 20; do
+		bpf_bounced -I -g $g || break
+		drops=$(in_a cat /sys/class/net/v1/statistics/tx_dropped)
+		[ "$drops" -ge "$(value calls)" ] || fail "$drops dropped"
+	done
+	bpf_way_del
+}
+
+# A peer in another network namespace gets what arrives at this end.
+test_bpf_redirect_peer()
 {
 	local g
 
 	need_nsim || return
-	try veth_pair || return
-	ipb link set v2 promisc on
+	bpf_way || return
 	for g in 1 20; do
-		traffic_bpf -I "$A:$DEV:v1" -g $g -w 200 || break
-		expect plain -eq 0
-		expect bad -eq 0
-		expect received -eq 0
-		expect QuicTxDevicePackets -eq sent
+		bpf_bounced -P -g $g -T "$A:v1" || break
+		expect tapped -eq calls
 	done
-	ipa link del v1
+	bpf_way_del
+}
+
+# Addresses and ports may be changed on the way to the device: they do not say
+# which key it is. The source port is at 34, after Ethernet and IPv4.
+test_bpf_port()
+{
+	local g
+
+	need_nsim || return
+	for g in 1 20; do
+		traffic_bpf -M "$A:$DEV:34:200" -g $g || break
+		expect_clean
+		expect_device
+	done
+}
+
+# What is no packet of the flow any more cannot be sealed, and is dropped: by
+# the device, or by who stands in for it. Byte 42 is the first of the packet,
+# that of a long header.
+test_bpf_damage()
+{
+	local g
+
+	need_nsim || return
+	for g in 1 20; do
+		traffic_bpf -M "$A:$DEV:42:192" -g $g -w 200 || return
+		expect_damaged calls
+		expect tx_quic_drop_bad -eq calls
+	done
+	bpf_way || return
+	if on_egress mirred egress redirect dev v1; then
+		for g in 1 20; do
+			traffic_bpf -M "$A:$DEV:42:192" -C "$A:v1" -g $g -w 200
+			expect_damaged sent
+			expect QuicTxDeviceDrop -eq sent
+		done
+	fi
+	clsact_off
+	bpf_way_del
+}
+
+# Which of all that were left to the device
+expect_damaged()
+{
+	expect plain -eq 0
+	expect bad -eq 0
+	expect lost -eq "$1"
+	expect QuicTxDevicePackets -eq sent
 }
 
 # or skip the test: not every kernel has BPF
@@ -1190,7 +1312,7 @@ test_toggle()
 	expect_no_drops
 
 	load -g 3 -u 7
-	for i in 1 2 3 4 5 6 7 8; do
+	for i in $(rounds 8); do
 		in_a ethtool -K "$DEV" quic-hw-tx-offload off
 		proceed 20
 		in_a ethtool -K "$DEV" quic-hw-tx-offload on
@@ -1223,7 +1345,7 @@ test_toggle_gso()
 	local i f
 
 	load -g 20
-	for i in 1 2 3 4 5; do
+	for i in $(rounds 5); do
 		for f in tx-udp-segmentation sg gso; do
 			in_a ethtool -K "$DEV" $f off >/dev/null 2>&1
 			proceed 20
@@ -1249,7 +1371,7 @@ test_down_up()
 	need_nsim || return
 	load -g 3
 	until_device
-	for i in 1 2 3 4 5; do
+	for i in $(rounds 5); do
 		down
 		[ "$(count QuicCurrTxDevice)" = 0 ] ||
 			fail "the device is down and has keys"
@@ -1259,7 +1381,7 @@ test_down_up()
 	done
 	load_end
 	expect_safe
-	expect QuicTxDevice -ge 6
+	expect QuicTxDevice -gt "$i"
 	expect_no_drops
 }
 
@@ -1377,7 +1499,7 @@ test_threads()
 
 	need_nsim || return
 	load -j 4 -f 3 -u 50 -D 120 -g 4 -i 2000 -C "$A:lo"
-	for i in 1 2 3 4; do
+	for i in $(rounds 4); do
 		proceed
 		in_a ethtool -K "$DEV" quic-hw-tx-offload off
 		proceed
@@ -1470,6 +1592,14 @@ test_add_delayed()
 	done
 	load_end
 	expect_safe
+	# Behind those in the queue that software has sealed
+	if qdisc tbf rate 4mbit burst 5k limit 1m; then
+		traffic -n 100 -g 2 -i 10000
+		expect_clean
+		expect QuicTxSwPackets -gt 0
+		expect QuicTxDevicePackets -gt 0
+		qdisc_off
+	fi
 	knob delay_ack 0
 	check_keys_left
 }
@@ -1548,7 +1678,7 @@ test_keys_lost_load()
 
 	need_nsim || return
 	load -g 10 -u 10
-	for i in 1 2 3 4 5 6; do
+	for i in $(rounds 6); do
 		knob lose_keys 1
 		proceed
 	done
@@ -1588,6 +1718,42 @@ test_reset()
 	traffic
 	expect_clean
 	expect_device
+}
+
+requeues()
+{
+	tca -s qdisc show dev "$DEV" |
+		sed -n '/requeues/{s/.*requeues \([0-9]*\).*/\1/p;q}'
+}
+
+requeued() { [ "$(requeues)" -gt "$1" ]; }
+
+# What the driver has left to its qdisc is validated again: it meets a device
+# without its key.
+test_reset_requeued()
+{
+	local n
+
+	need_nsim || return
+	try in_a ethtool -K "$DEV" tx-udp-segmentation off || return
+	if qdisc pfifo limit 10000; then
+		# The other end does not have much room
+		load -g 5 -i 100000
+		for _ in $(rounds 3); do
+			until_device
+			n=$(requeues)
+			knob stop 1
+			wait_for 10 requeued "$n" || fail "the queue goes on"
+			knob reset 1
+			knob stop 0
+		done
+		load_end
+		expect_clean
+		expect_no_drops
+		expect QuicTxDeviceFallback -gt 0
+		qdisc_off
+	fi
+	in_a ethtool -K "$DEV" tx-udp-segmentation on >/dev/null
 }
 
 test_free_crypto()
@@ -1687,9 +1853,9 @@ test_unregister_load()
 	local DEV=a9 dst=203.0.113.2 id_a id_b i
 
 	need_nsim || return
-	for i in 1 2 3; do
+	for i in 1 2; do
 		try spare || return
-		[ $i = 1 ] || qdisc tbf rate 4mbit burst 5k limit 1m
+		[ "$i" = 1 ] || qdisc tbf rate 4mbit burst 5k limit 1m
 		load -g 3 -f 3 -u 20
 		until_device
 		nsim_del "$id_a"
@@ -1714,6 +1880,46 @@ test_devlink_reload()
 	load_end
 	expect_safe
 	spare_del
+}
+
+# The driver goes, with all of its devices, under load: from a device without a
+# queue, from one with, and while keys wait to be acknowledged.
+test_module_unload()
+{
+	local how hows="plain queue ack"
+
+	need_nsim || return
+	[ $slow = 1 ] || hows="queue ack"
+	grep -q '^netdevsim ' /proc/modules ||
+		! skip "netdevsim is no module" || return
+	only_ours || ! skip "others have netdevsim devices" || return
+	for how in $hows; do
+		[ "$how" != queue ] || qdisc tbf rate 4mbit burst 5k limit 1m
+		load -j 2 -f 3 -g 3 -u 20 -i 2000
+		until_device "($how)"
+		[ "$how" != ack ] || knob delay_ack 100
+		[ "$how" != ack ] || proceed
+		rmmod netdevsim || fail "cannot unload it ($how)"
+		! grep '^netdevsim ' /proc/modules || fail "it is loaded ($how)"
+		no_keys_in_devices || fail "keys left ($how)"
+		sleep 0.3
+		load_end
+		expect_safe
+		expect QuicTxDeviceDrop -eq 0
+		if ! modprobe netdevsim || ! setup_pair || ! offload_on "$DEV"
+		then
+			fail "cannot load it again ($how)"
+		fi
+	done
+}
+
+only_ours()
+{
+	local i
+
+	for i in /sys/bus/netdevsim/devices/*; do
+		[[ " $ids " = *" ${i##*netdevsim} "* ]] || return
+	done
 }
 
 ### Main
