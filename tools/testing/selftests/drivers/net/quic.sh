@@ -175,6 +175,18 @@ expect_device()
 	expect_no_drops
 }
 
+# The same, but for calls that met another CPU which was adding or deleting a
+# key: they do not wait, software seals.
+expect_mostly_device()
+{
+	T[sealed]=$(($(value QuicTxDevicePackets) + $(value QuicTxSwPackets)))
+	expect sealed -eq sent
+	expect tx_quic_encrypted_packets -eq QuicTxDevicePackets
+	expect QuicTxDevicePackets -gt QuicTxSwPackets
+	expect QuicTxDeviceFallback -eq 0
+	expect_no_drops
+}
+
 expect_software()
 {
 	expect QuicTxSwPackets -eq sent
@@ -216,6 +228,8 @@ parse()
 dst=$V4
 traffic()
 {
+	# What is left of others may keep a first call from the device
+	[ -n "$load_pid" ] || wait_for 10 no_keys_left
 	before
 	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" -w $patience "$@" \
 		>"$tmp/out" 2>&1
@@ -1431,25 +1445,25 @@ test_key_update()
 {
 	traffic -u 5 -n 100 -g 4
 	expect_clean
-	expect_device
+	expect_mostly_device
 	expect QuicTxDevice -eq 20
 	traffic -u 1 -n 50
 	expect_clean
-	expect_device
+	expect_mostly_device
 	traffic -u 3 -n 100 -f 4
 	expect_clean
-	expect_device
+	expect_mostly_device
 }
 
 test_delete_load()
 {
 	traffic -D 1 -n 100
 	expect_clean
-	expect_device
-	expect QuicTxDevice -ge 100
+	expect_mostly_device
+	expect QuicTxDevice -eq QuicTxDevicePackets
 	traffic -D 5 -n 200 -f 3 -g 4 -u 2
 	expect_clean
-	expect_device
+	expect_mostly_device
 }
 
 in_flight()
@@ -1457,8 +1471,7 @@ in_flight()
 	qdisc tbf rate 4mbit burst 5k limit 1m || return
 	traffic -w 3000 "$@"
 	expect_clean
-	expect QuicTxDevicePackets -eq sent
-	expect_no_drops
+	expect_mostly_device
 	qdisc_off
 }
 
