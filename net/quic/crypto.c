@@ -8,10 +8,14 @@
 
 #include <crypto/aead.h>
 #include <crypto/chacha.h>
+#include <crypto/poly1305.h>
 #include <crypto/skcipher.h>
+#include <linux/dma-mapping.h>
+#include <linux/fips.h>
 #include <linux/overflow.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/unaligned.h>
 #include <net/quic.h>
 
 #include "quic.h"
@@ -51,17 +55,28 @@ static const struct quic_cipher quic_ciphers[] = {
 		.key_size	= CHACHA_KEY_SIZE,
 		.iv_size	= CHACHAPOLY_IV_SIZE,
 		.seal_limit	= QUIC_CHACHA_SEAL_LIMIT,
-		.aead		= "rfc7539(chacha20,poly1305)",
 	},
 };
 
-/* What a call needs while it seals; @req is as large as the AEAD wants */
+/**
+ * struct quic_seal_ctx - what a call needs while it seals
+ * @wait: for who seals, where that is not done at once
+ * @sg: a packet in one piece
+ * @pieces: one in several
+ * @iv: its nonce, as the AEAD wants it
+ * @size: bytes of @req
+ * @masks: samples of all packets, then their header-protection masks
+ * @req: AEAD request, used for one packet after another; then the request for
+ *	 the masks; @masks
+ */
 struct quic_seal_ctx {
 	struct crypto_wait wait;
-	struct scatterlist sg[MAX_SKB_FRAGS + 1];
-	unsigned int nents;
+	struct scatterlist sg;
+	struct scatterlist pieces[MAX_SKB_FRAGS + 1];
 	u8 iv[16];
-	struct aead_request req CRYPTO_MINALIGN_ATTR;
+	size_t size;
+	u8 *masks;
+	u8 req[] CRYPTO_MINALIGN_ATTR;
 };
 
 /**
@@ -94,7 +109,8 @@ static int quic_alg_error(long err)
  * @mask: CRYPTO_ALG_ASYNC where it must not wait, else 0
  *
  * Context: process, sleeps.
- * Return: the transform, or an ERR_PTR(): -EOPNOTSUPP where there is none.
+ * Return: the transform, NULL for a cipher that needs none, or an ERR_PTR():
+ * -EOPNOTSUPP where the kernel lacks the cipher.
  */
 struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
 				    const u8 *key, u32 mask)
@@ -102,6 +118,9 @@ struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
 	struct crypto_aead *tfm;
 	int err;
 
+	/* The library knows nothing of FIPS mode, which the crypto API obeys */
+	if (!cipher->aead)
+		return fips_enabled ? ERR_PTR(-EOPNOTSUPP) : NULL;
 	tfm = crypto_alloc_aead(cipher->aead, 0, mask);
 	if (IS_ERR(tfm))
 		return ERR_PTR(quic_alg_error(PTR_ERR(tfm)));
@@ -179,6 +198,14 @@ static u32 quic_req_flags(gfp_t gfp)
 	return CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP;
 }
 
+static void quic_chacha_key(u32 *key, const u8 *bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i < CHACHA_KEY_SIZE / sizeof(u32); i++)
+		key[i] = get_unaligned_le32(bytes + i * sizeof(u32));
+}
+
 /* RFC 9001 5.4.4: the sample is counter and nonce, as chacha_init() has them */
 static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
 				 unsigned int n)
@@ -187,8 +214,7 @@ static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
 	unsigned int i;
 	u8 *p;
 
-	for (i = 0; i < ARRAY_SIZE(key); i++)
-		key[i] = get_unaligned_le32(hp->key + i * sizeof(u32));
+	quic_chacha_key(key, hp->key);
 	for (i = 0; i < n; i++) {
 		p = samples + i * QUIC_HP_SAMPLE_SIZE;
 		chacha_init(state, key, p);
@@ -202,6 +228,7 @@ static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
 /**
  * quic_hp_masks - header-protection masks of many packets, RFC 9001 5.4
  * @hp: header protection
+ * @req: memory for a request of @hp's transform, where it has one
  * @samples: @n samples of QUIC_HP_SAMPLE_SIZE bytes, not on the stack; the
  *	     first QUIC_HP_MASK_SIZE bytes of each become its mask
  * @n: number of packets
@@ -211,145 +238,272 @@ static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
  * Context: as @gfp says.
  * Return: 0 or a negative error.
  */
-int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n,
-		  gfp_t gfp)
+int quic_hp_masks(const struct quic_hp *hp, struct skcipher_request *req,
+		  u8 *samples, unsigned int n, gfp_t gfp)
 {
-	struct skcipher_request *req;
 	DECLARE_CRYPTO_WAIT(wait);
 	struct scatterlist sg;
-	int err;
 
 	if (!hp->tfm) {
 		quic_hp_masks_chacha(hp, samples, n);
 		return 0;
 	}
 
-	req = skcipher_request_alloc(hp->tfm, gfp);
-	if (!req)
-		return -ENOMEM;
 	sg_init_one(&sg, samples, n * QUIC_HP_SAMPLE_SIZE);
+	skcipher_request_set_tfm(req, hp->tfm);
 	skcipher_request_set_callback(req, quic_req_flags(gfp),
 				      crypto_req_done, &wait);
 	skcipher_request_set_crypt(req, &sg, &sg, n * QUIC_HP_SAMPLE_SIZE,
 				   NULL);
-	err = crypto_wait_req(crypto_skcipher_encrypt(req), &wait);
-	skcipher_request_free(req);
-	return err;
+	return crypto_wait_req(crypto_skcipher_encrypt(req), &wait);
 }
 
 static struct quic_seal_ctx *quic_seal_ctx_alloc(struct crypto_aead *tfm,
-						 gfp_t gfp)
+						 const struct quic_hp *hp,
+						 unsigned int npkts, gfp_t gfp)
 {
+	/* A device may write the masks: their cache lines are theirs alone */
+	size_t align = max(dma_get_cache_alignment(), QUIC_HP_SAMPLE_SIZE);
+	size_t masks = ALIGN(npkts * QUIC_HP_SAMPLE_SIZE, align);
 	struct quic_seal_ctx *ctx;
+	size_t req = 0;
 
-	ctx = kmalloc(struct_size_t(struct quic_seal_ctx, req.__ctx,
-				    crypto_aead_reqsize(tfm)), gfp);
+	if (tfm)
+		req = sizeof(struct aead_request) + crypto_aead_reqsize(tfm);
+	if (hp->tfm)
+		req = max(req, sizeof(struct skcipher_request) +
+			       crypto_skcipher_reqsize(hp->tfm));
+	ctx = kmalloc(struct_size(ctx, req, req + align + masks), gfp);
 	if (!ctx)
 		return NULL;
-	crypto_init_wait(&ctx->wait);
-	sg_init_table(ctx->sg, ARRAY_SIZE(ctx->sg));
-	ctx->nents = ARRAY_SIZE(ctx->sg);
-	aead_request_set_tfm(&ctx->req, tfm);
-	aead_request_set_callback(&ctx->req, quic_req_flags(gfp),
-				  crypto_req_done, &ctx->wait);
+	ctx->size = req + align + masks;
+	ctx->masks = PTR_ALIGN(ctx->req + req, align);
+	memset(ctx->iv, 0, sizeof(ctx->iv));
+	ctx->iv[0] = hp->cipher->iv_b0;
 	return ctx;
 }
 
-static int quic_seal_pkt(struct quic_seal_ctx *ctx, const struct quic_key *key,
-			 struct sk_buff *skb, unsigned int off,
-			 unsigned int len, const struct quic_pkt *pkt,
-			 unsigned int cid_len)
+static void quic_seal_ctx_set_aead(struct quic_seal_ctx *ctx,
+				   struct crypto_aead *tfm, gfp_t gfp)
 {
+	struct aead_request *req = (struct aead_request *)ctx->req;
+
+	sg_init_table(&ctx->sg, 1);
+	crypto_init_wait(&ctx->wait);
+	aead_request_set_tfm(req, tfm);
+	aead_request_set_callback(req, quic_req_flags(gfp), crypto_req_done,
+				  &ctx->wait);
+}
+
+/* kfree_sensitive() would wipe the unused half of it, too */
+static void quic_seal_ctx_free(struct quic_seal_ctx *ctx)
+{
+	memzero_explicit(ctx->iv, sizeof(ctx->iv));
+	memzero_explicit(ctx->req, ctx->size);
+	kfree(ctx);
+}
+
+static int quic_aead_seal(struct quic_seal_ctx *ctx, const struct quic_key *key,
+			  struct scatterlist *sg, unsigned int len,
+			  const struct quic_pkt *pkt, unsigned int cid_len)
+{
+	struct aead_request *req = (struct aead_request *)ctx->req;
 	unsigned int hdr_len = 1 + cid_len + pkt->pn_len;
-	struct aead_request *req = &ctx->req;
-	int err;
 
-	/* The end of the packet before */
-	sg_unmark_end(&ctx->sg[ctx->nents - 1]);
-	err = skb_to_sgvec(skb, ctx->sg, off, len);
-	if (err < 0)
-		return err;
-	ctx->nents = err;
-
-	ctx->iv[0] = key->cipher->iv_b0;
-	memset(ctx->iv + QUIC_MAX_IV_SIZE, 0,
-	       sizeof(ctx->iv) - QUIC_MAX_IV_SIZE);
 	quic_nonce(ctx->iv + key->cipher->iv_off, key->iv, pkt->pn);
-
 	aead_request_set_ad(req, hdr_len);
-	aead_request_set_crypt(req, ctx->sg, ctx->sg,
-			       len - hdr_len - QUIC_TAG_SIZE, ctx->iv);
+	aead_request_set_crypt(req, sg, sg, len - hdr_len - QUIC_TAG_SIZE,
+			       ctx->iv);
 	return crypto_wait_req(crypto_aead_encrypt(req), &ctx->wait);
 }
 
-static int quic_seal_pkts(struct crypto_aead *tfm, const struct quic_key *key,
-			  struct sk_buff *skb, unsigned int off,
-			  const struct quic_layout *l,
-			  const struct quic_pkt *pkts, unsigned int cid_len,
+static void quic_poly1305_padded(struct poly1305_desc_ctx *poly, const u8 *data,
+				 unsigned int len)
+{
+	static const u8 zero[POLY1305_BLOCK_SIZE];
+
+	poly1305_update(poly, data, len);
+	if (len % POLY1305_BLOCK_SIZE)
+		poly1305_update(poly, zero, POLY1305_BLOCK_SIZE -
+					    len % POLY1305_BLOCK_SIZE);
+}
+
+/* RFC 8439 2.8. The AEAD of the crypto API is made of two transforms, which
+ * cost more than a small packet does; the library's takes nonces of 8 bytes.
+ */
+static void quic_chacha_seal(const struct quic_key *key, u8 *data,
+			     unsigned int len, const struct quic_pkt *pkt,
+			     unsigned int cid_len)
+{
+	u32 state[CHACHA_STATE_WORDS], words[CHACHA_KEY_SIZE / sizeof(u32)];
+	u8 block[CHACHA_BLOCK_SIZE] = {}, iv[CHACHA_IV_SIZE] = {};
+	unsigned int hdr_len = 1 + cid_len + pkt->pn_len;
+	struct poly1305_desc_ctx poly;
+	__le64 lens[2];
+
+	len -= hdr_len + QUIC_TAG_SIZE;
+	quic_nonce(iv + sizeof(u32), key->iv, pkt->pn);
+	quic_chacha_key(words, key->secret);
+	chacha_init(state, words, iv);
+	chacha20_crypt(state, block, block, sizeof(block));
+	poly1305_init(&poly, block);
+	quic_poly1305_padded(&poly, data, hdr_len);
+
+	data += hdr_len;
+	chacha20_crypt(state, data, data, len);
+	quic_poly1305_padded(&poly, data, len);
+	lens[0] = cpu_to_le64(hdr_len);
+	lens[1] = cpu_to_le64(len);
+	poly1305_update(&poly, (const u8 *)lens, sizeof(lens));
+	poly1305_final(&poly, data + len);
+
+	memzero_explicit(state, sizeof(state));
+	memzero_explicit(words, sizeof(words));
+	memzero_explicit(block, sizeof(block));
+	memzero_explicit(iv, sizeof(iv));
+	memzero_explicit(&poly, sizeof(poly));
+}
+
+static int quic_seal_piece(struct quic_seal_ctx *ctx, struct crypto_aead *tfm,
+			   const struct quic_key *key, unsigned int len,
+			   const struct quic_pkt *pkt, unsigned int cid_len)
+{
+	if (!tfm) {
+		quic_chacha_seal(key, pkt->data, len, pkt, cid_len);
+		return 0;
+	}
+	sg_set_buf(&ctx->sg, pkt->data, len);
+	return quic_aead_seal(ctx, key, &ctx->sg, len, pkt, cid_len);
+}
+
+/* A packet that is in pieces: the library has no use for a scatterlist */
+static int quic_seal_copy(const struct quic_key *key, struct sk_buff *skb,
+			  unsigned int off, unsigned int len,
+			  const struct quic_pkt *pkt, unsigned int cid_len,
 			  gfp_t gfp)
 {
-	struct quic_seal_ctx *ctx;
-	unsigned int i;
-	int err = 0;
+	u8 *copy = kmalloc(len, gfp);
+	int err;
 
-	ctx = quic_seal_ctx_alloc(tfm, gfp);
-	if (!ctx)
+	if (!copy)
 		return -ENOMEM;
-	for (i = 0; i < l->npkts && !err; i++)
-		err = quic_seal_pkt(ctx, key, skb, off + i * l->stride,
-				    quic_layout_pkt_len(l, i), &pkts[i],
-				    cid_len);
-	kfree_sensitive(ctx);
+	err = skb_copy_bits(skb, off, copy, len);
+	if (!err) {
+		quic_chacha_seal(key, copy, len, pkt, cid_len);
+		err = skb_store_bits(skb, off, copy, len);
+	}
+	kfree_sensitive(copy);
 	return err;
 }
 
-/* RFC 9001 5.4.1 */
+static int quic_seal_pieces(struct quic_seal_ctx *ctx, struct crypto_aead *tfm,
+			    const struct quic_key *key, struct sk_buff *skb,
+			    unsigned int off, unsigned int len,
+			    const struct quic_pkt *pkt, unsigned int cid_len,
+			    gfp_t gfp)
+{
+	int err;
+
+	if (!tfm)
+		return quic_seal_copy(key, skb, off, len, pkt, cid_len, gfp);
+	sg_init_table(ctx->pieces, ARRAY_SIZE(ctx->pieces));
+	err = skb_to_sgvec(skb, ctx->pieces, off, len);
+	if (err < 0)
+		return err;
+	return quic_aead_seal(ctx, key, ctx->pieces, len, pkt, cid_len);
+}
+
+/* RFC 9001 5.4.2 */
+static int quic_hp_sample(const struct sk_buff *skb, unsigned int off,
+			  const struct quic_pkt *pkt, unsigned int cid_len,
+			  u8 *sample)
+{
+	unsigned int pos = 1 + cid_len + QUIC_MAX_PKT_NUM_LEN;
+
+	if (!pkt->data)
+		return skb_copy_bits(skb, off + pos, sample,
+				     QUIC_HP_SAMPLE_SIZE);
+	memcpy(sample, pkt->data + pos, QUIC_HP_SAMPLE_SIZE);
+	return 0;
+}
+
+/* The AEAD; and the samples, as long as the packets are in the cache */
+static int quic_seal_pkts(struct quic_seal_ctx *ctx, struct crypto_aead *tfm,
+			  const struct quic_key *key, struct sk_buff *skb,
+			  unsigned int off, const struct quic_layout *l,
+			  const struct quic_pkt *pkts, unsigned int cid_len,
+			  gfp_t gfp)
+{
+	const struct quic_pkt *pkt = pkts;
+	u8 *sample = ctx->masks;
+	unsigned int i, len;
+	int err;
+
+	for (i = 0; i < l->npkts; i++, pkt++) {
+		len = quic_layout_pkt_len(l, i);
+		if (pkt->data)
+			err = quic_seal_piece(ctx, tfm, key, len, pkt, cid_len);
+		else
+			err = quic_seal_pieces(ctx, tfm, key, skb, off, len,
+					       pkt, cid_len, gfp);
+		if (!err)
+			err = quic_hp_sample(skb, off, pkt, cid_len, sample);
+		if (err)
+			return err;
+		sample += QUIC_HP_SAMPLE_SIZE;
+		off += len;
+	}
+	return 0;
+}
+
+/* RFC 9001 5.4.1; QUIC_MAX_PKT_NUM_LEN bytes are there at @pn */
+static void quic_hp_xor(u8 *first, u8 *pn, const u8 *mask, unsigned int pn_len)
+{
+	u32 bits = ~0U << (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
+
+	*first ^= mask[0] & QUIC_HDR_PROTECTED;
+	put_unaligned_be32(get_unaligned_be32(pn) ^
+			   (get_unaligned_be32(mask + 1) & bits), pn);
+}
+
 static int quic_hp_apply(struct sk_buff *skb, unsigned int off, const u8 *mask,
 			 const struct quic_pkt *pkt, unsigned int cid_len)
 {
-	unsigned int len = 1 + cid_len + pkt->pn_len, i;
-	u8 hdr[QUIC_MAX_HDR_SIZE];
+	unsigned int len = 1 + cid_len + QUIC_MAX_PKT_NUM_LEN;
+	u8 buf[QUIC_MAX_HDR_SIZE], *hdr = pkt->data ?: buf;
 	int err;
 
-	err = skb_copy_bits(skb, off, hdr, len);
-	if (err)
-		return err;
-	hdr[0] ^= mask[0] & QUIC_HDR_PROTECTED;
-	for (i = 0; i < pkt->pn_len; i++)
-		hdr[1 + cid_len + i] ^= mask[1 + i];
-	return skb_store_bits(skb, off, hdr, len);
+	if (!pkt->data) {
+		err = skb_copy_bits(skb, off, hdr, len);
+		if (err)
+			return err;
+	}
+	quic_hp_xor(hdr, hdr + 1 + cid_len, mask, pkt->pn_len);
+	return pkt->data ? 0 : skb_store_bits(skb, off, hdr, len);
 }
 
-static int quic_protect_headers(const struct quic_hp *hp, struct sk_buff *skb,
+static int quic_protect_headers(struct quic_seal_ctx *ctx,
+				const struct quic_hp *hp, struct sk_buff *skb,
 				unsigned int off, const struct quic_layout *l,
 				const struct quic_pkt *pkts,
 				unsigned int cid_len, gfp_t gfp)
 {
-	unsigned int sample = off + 1 + cid_len + QUIC_MAX_PKT_NUM_LEN;
-	int err = 0;
+	u8 *masks = ctx->masks;
 	unsigned int i;
-	u8 *masks;
+	int err;
 
-	masks = kmalloc_array(l->npkts, QUIC_HP_SAMPLE_SIZE, gfp);
-	if (!masks)
-		return -ENOMEM;
-	for (i = 0; i < l->npkts && !err; i++)
-		err = skb_copy_bits(skb, sample + i * l->stride,
-				    masks + i * QUIC_HP_SAMPLE_SIZE,
-				    QUIC_HP_SAMPLE_SIZE);
-	if (!err)
-		err = quic_hp_masks(hp, masks, l->npkts, gfp);
+	err = quic_hp_masks(hp, (struct skcipher_request *)ctx->req, masks,
+			    l->npkts, gfp);
 	for (i = 0; i < l->npkts && !err; i++)
 		err = quic_hp_apply(skb, off + i * l->stride,
 				    masks + i * QUIC_HP_SAMPLE_SIZE, &pkts[i],
 				    cid_len);
-	kfree_sensitive(masks);
 	return err;
 }
 
 /**
  * __quic_seal - quic_seal() in any context
- * @tfm: AEAD transform with @key
+ * @tfm: AEAD transform with @key, NULL where the cipher has none
  * @key: AEAD key
  * @hp: header protection
  * @skb: as for quic_seal()
@@ -368,12 +522,20 @@ int __quic_seal(struct crypto_aead *tfm, const struct quic_key *key,
 		unsigned int off, const struct quic_layout *l,
 		const struct quic_pkt *pkts, unsigned int cid_len, gfp_t gfp)
 {
+	struct quic_seal_ctx *ctx;
 	int err;
 
-	err = quic_seal_pkts(tfm, key, skb, off, l, pkts, cid_len, gfp);
-	if (err)
-		return err;
-	return quic_protect_headers(hp, skb, off, l, pkts, cid_len, gfp);
+	ctx = quic_seal_ctx_alloc(tfm, hp, l->npkts, gfp);
+	if (!ctx)
+		return -ENOMEM;
+	if (tfm)
+		quic_seal_ctx_set_aead(ctx, tfm, gfp);
+	err = quic_seal_pkts(ctx, tfm, key, skb, off, l, pkts, cid_len, gfp);
+	if (!err)
+		err = quic_protect_headers(ctx, hp, skb, off, l, pkts, cid_len,
+					   gfp);
+	quic_seal_ctx_free(ctx);
+	return err;
 }
 
 /**
@@ -384,7 +546,7 @@ int __quic_seal(struct crypto_aead *tfm, const struct quic_key *key,
  *	 each with QUIC_TAG_SIZE bytes after it
  * @off: where in @skb the first packet starts
  * @l: where the others do
- * @pkts: parsed headers, whose numbers are reserved in @key
+ * @pkts: packets as of quic_pkts_parse(), whose numbers are reserved in @key
  * @cid_len: bytes of destination connection ID in every header
  *
  * Context: process, sleeps.

@@ -370,11 +370,10 @@ static bool quic_dev_pkts_ok(const struct net_device *netdev,
 	unsigned int i;
 
 	for (i = 0; i < l->npkts; i++) {
-		if (pkts[i].pn != pkts[0].pn + i ||
-		    !(lens & BIT(pkts[i].pn_len)))
+		if (!(lens & BIT(pkts[i].pn_len)))
 			return false;
 	}
-	return true;
+	return quic_pn_consecutive(pkts, l->npkts);
 }
 
 /* Multicast and broadcast packets are also delivered on this host, by way of
@@ -414,15 +413,17 @@ static void quic_dev_no_fragments(struct sk_buff *skb)
  * @sk: socket
  * @flow: flow
  * @key: its key for the packets
- * @skb: packets, with their tags' room zeroed
- * @l: where they are
+ * @skb: packets
+ * @off: where in @skb the first one starts
+ * @l: where the others do
  * @pkts: parsed headers, with numbers reserved in @key
  *
  * Context: process, sleeps.
- * Return: true if so; @skb then has to be sent. false: nothing has changed.
+ * Return: true if so; @skb then has to be sent. false: nothing has changed but
+ * what is in the room of the tags.
  */
 bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
-		   struct quic_key *key, struct sk_buff *skb,
+		   struct quic_key *key, struct sk_buff *skb, unsigned int off,
 		   const struct quic_layout *l, const struct quic_pkt *pkts)
 {
 	struct dst_entry *dst = skb_dst(skb);
@@ -442,7 +443,9 @@ bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
 	if (!dtx)
 		return false;
 
-	ext = skb_ext_add(skb, SKB_EXT_QUIC);
+	/* What the user has in the tags' room is no device's business */
+	ext = quic_pkts_clear_tags(pkts, skb, off, l) ?
+	      NULL : skb_ext_add(skb, SKB_EXT_QUIC);
 	if (!ext) {
 		quic_dev_tx_put(dtx);
 		return false;

@@ -79,26 +79,17 @@ static int quic_fallback_parse(const struct quic_skb_ext *ext,
 			       struct quic_pkt *pkts)
 {
 	const struct quicdev_flow *flow = ext->flow;
-	u64 expected = ext->pkt_num;
-	u8 hdr[QUIC_MAX_HDR_SIZE];
-	unsigned int i, len;
+	u64 ahead;
 	int err;
 
-	for (i = 0; i < l->npkts; i++) {
-		len = quic_layout_pkt_len(l, i);
-		err = skb_copy_bits(skb, off + i * l->stride, hdr,
-				    min_t(unsigned int, len, sizeof(hdr)));
-		if (!err)
-			err = quic_pkt_parse(&pkts[i], hdr, len - QUIC_TAG_SIZE,
-					     flow->cid, flow->cid_len,
-					     expected);
-		if (err)
-			return err;
-		if (pkts[i].pn - ext->pkt_num >= ext->npkts ||
-		    (i && pkts[i].pn != expected))
-			return -EINVAL;
-		expected = pkts[i].pn + 1;
-	}
+	err = quic_pkts_parse(pkts, skb, off, l, flow->cid, flow->cid_len,
+			      ext->pkt_num);
+	if (err)
+		return err;
+	ahead = pkts[0].pn - ext->pkt_num;
+	if (ahead >= ext->npkts || l->npkts > ext->npkts - ahead ||
+	    !quic_pn_consecutive(pkts, l->npkts))
+		return -EINVAL;
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  */
 
 #include <crypto/utils.h>
+#include <linux/prefetch.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
@@ -12,10 +13,26 @@
 #include "quic.h"
 #include "trace.h"
 
+/* For each sendmsg(): memcmp() takes several times as long */
+static int quic_flow_cmp(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct quic_flow *flow = obj;
+	const u64 *a = arg->key, *b = (const u64 *)&flow->key;
+	unsigned int i;
+
+	BUILD_BUG_ON(sizeof(flow->key) % sizeof(u64));
+	for (i = 0; i < sizeof(flow->key) / sizeof(u64); i++) {
+		if (a[i] != b[i])
+			return 1;
+	}
+	return 0;
+}
+
 static const struct rhashtable_params quic_flows_params = {
 	.head_offset = offsetof(struct quic_flow, node),
 	.key_offset = offsetof(struct quic_flow, key),
 	.key_len = sizeof_field(struct quic_flow, key),
+	.obj_cmpfn = quic_flow_cmp,
 	.automatic_shrinking = true,
 };
 
@@ -262,6 +279,22 @@ int quic_flow_del(struct quic_sock *qs, const struct quic_flow_key *key,
 	return 0;
 }
 
+/* The most specific match wins. Caller holds rcu_read_lock() */
+static struct quic_flow *quic_flow_match(struct quic_sock *qs,
+					 struct quic_flow_key *key)
+{
+	struct quic_flow *flow;
+
+	flow = rhashtable_lookup(&qs->flows, key, quic_flows_params);
+	if (flow)
+		return flow;
+	key->family = AF_UNSPEC;
+	key->port = 0;
+	key->scope = 0;
+	memset(&key->addr, 0, sizeof(key->addr));
+	return rhashtable_lookup(&qs->flows, key, quic_flows_params);
+}
+
 /* Caller holds rcu_read_lock() */
 static struct quic_flow *quic_flow_hold(struct quic_flow *flow)
 {
@@ -285,15 +318,7 @@ struct quic_flow *quic_flow_get(struct quic_sock *qs,
 	struct quic_flow *flow;
 
 	rcu_read_lock();
-	flow = rhashtable_lookup(&qs->flows, key, quic_flows_params);
-	if (!flow) {
-		key->family = AF_UNSPEC;
-		key->port = 0;
-		key->scope = 0;
-		memset(&key->addr, 0, sizeof(key->addr));
-		flow = rhashtable_lookup(&qs->flows, key, quic_flows_params);
-	}
-	flow = quic_flow_hold(flow);
+	flow = quic_flow_hold(quic_flow_match(qs, key));
 	rcu_read_unlock();
 	return flow;
 }
@@ -315,6 +340,54 @@ struct quic_flow *quic_flow_get_id(struct quic_sock *qs, u32 id)
 						quic_ids_params));
 	rcu_read_unlock();
 	return flow;
+}
+
+/* Caller holds rcu_read_lock() */
+static void quic_flow_prefetch_key(const struct quic_flow *flow, u64 pn)
+{
+	const struct quic_key *key;
+
+	if (!flow)
+		return;
+	/* Most likely it is the newest */
+	key = rcu_dereference(flow->slot[READ_ONCE(flow->gen) & 1]);
+	if (!key)
+		return;
+	prefetchw(&key->ref);
+	prefetchw(&key->lock);
+	prefetchw(&key->window.map[BIT_WORD(pn % QUIC_PN_WINDOW)]);
+	prefetch(&flow->hp);
+}
+
+/**
+ * quic_flow_prefetch - let what sealing needs of a flow come into the cache
+ * @qs: socket
+ * @key: as for quic_flow_get()
+ * @pn: packet number
+ *
+ * Context: any.
+ */
+void quic_flow_prefetch(struct quic_sock *qs, struct quic_flow_key *key, u64 pn)
+{
+	rcu_read_lock();
+	quic_flow_prefetch_key(quic_flow_match(qs, key), pn);
+	rcu_read_unlock();
+}
+
+/**
+ * quic_flow_prefetch_id - the same, by the application's handle
+ * @qs: socket
+ * @id: handle
+ * @pn: packet number
+ *
+ * Context: any.
+ */
+void quic_flow_prefetch_id(struct quic_sock *qs, u32 id, u64 pn)
+{
+	rcu_read_lock();
+	quic_flow_prefetch_key(rhashtable_lookup(&qs->ids, &id,
+						 quic_ids_params), pn);
+	rcu_read_unlock();
 }
 
 /**

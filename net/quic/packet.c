@@ -6,6 +6,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/math.h>
+#include <linux/skbuff.h>
 #include <linux/string.h>
 #include <linux/udp.h>
 #include <linux/unaligned.h>
@@ -36,7 +37,8 @@ int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 		return -EINVAL;
 
 	l->stride = gso_size;
-	l->npkts = DIV_ROUND_UP(len, gso_size - room);
+	/* In 32 bits, where it takes a third of the time */
+	l->npkts = DIV_ROUND_UP((u32)len, gso_size - room);
 	if (l->npkts > UDP_MAX_SEGMENTS)
 		return -EINVAL;
 
@@ -51,25 +53,27 @@ int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 	return 0;
 }
 
-/**
- * quic_layout_pkt_len - size of a packet on the wire
- * @l: layout
- * @i: which, from 0
- *
- * Return: bytes, tag included. Only the last packet may be short of the stride.
- */
-unsigned int quic_layout_pkt_len(const struct quic_layout *l, unsigned int i)
-{
-	return min(l->stride, l->wire_len - i * l->stride);
-}
-
+/* QUIC_MAX_PKT_NUM_LEN bytes are there, whatever @pn_len is */
 static u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
 {
-	u32 pn = 0;
+	return get_unaligned_be32(p) >> (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
+}
 
-	while (pn_len--)
-		pn = pn << 8 | *p++;
-	return pn;
+/* memcmp() takes as long as all the rest that is done for a packet's header */
+static bool quic_cid_equal(const u8 *a, const u8 *b, unsigned int len)
+{
+	for (; len >= sizeof(u64); len -= sizeof(u64)) {
+		if (get_unaligned((const u64 *)a) !=
+		    get_unaligned((const u64 *)b))
+			return false;
+		a += sizeof(u64);
+		b += sizeof(u64);
+	}
+	while (len--) {
+		if (*a++ != *b++)
+			return false;
+	}
+	return true;
 }
 
 /**
@@ -97,7 +101,7 @@ int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		return -EINVAL;
 	if (hdr[0] & QUIC_HDR_LONG)
 		return -EINVAL;
-	if (memcmp(hdr + 1, cid, cid_len))
+	if (!quic_cid_equal(hdr + 1, cid, cid_len))
 		return -EINVAL;
 
 	pkt->pn_len = (hdr[0] & QUIC_HDR_PN_LEN) + 1;
@@ -107,6 +111,141 @@ int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 							pkt->pn_len),
 				      pkt->pn_len);
 	return pkt->pn > QUIC_MAX_PKT_NUM ? -EINVAL : 0;
+}
+
+/**
+ * struct quic_piece - the linear part of an skb, or one of its fragments
+ * @base: its bytes
+ * @start: where in the skb it starts
+ * @end: and where the next one does
+ * @frag: the next one
+ */
+struct quic_piece {
+	u8 *base;
+	unsigned int start;
+	unsigned int end;
+	unsigned int frag;
+};
+
+/* Where @len bytes at @off are, or NULL where they are not in one piece. @off
+ * ascends from call to call.
+ */
+static u8 *quic_piece_find(struct quic_piece *piece, const struct sk_buff *skb,
+			   unsigned int off, unsigned int len)
+{
+	const skb_frag_t *frag;
+
+	while (off >= piece->end) {
+		if (piece->frag == skb_shinfo(skb)->nr_frags)
+			return NULL;
+		frag = &skb_shinfo(skb)->frags[piece->frag++];
+		piece->base = skb_frag_address(frag);
+		piece->start = piece->end;
+		piece->end += skb_frag_size(frag);
+	}
+	return off + len <= piece->end ? piece->base + off - piece->start :
+					 NULL;
+}
+
+/* As a rule a header differs from the one before in its number, which is the
+ * next: there is no need to take it apart.
+ */
+static bool quic_pkt_follows(const struct quic_pkt *prev, const u8 *hdr,
+			     const u8 *cid, unsigned int cid_len)
+{
+	unsigned int shift = 8 * (QUIC_MAX_PKT_NUM_LEN - prev->pn_len);
+	u8 first = prev->phase * QUIC_HDR_KEY_PHASE | (prev->pn_len - 1);
+
+	return (hdr[0] & (QUIC_HDR_LONG | QUIC_HDR_KEY_PHASE |
+			  QUIC_HDR_PN_LEN)) == first &&
+	       (get_unaligned_be32(hdr + 1 + cid_len) >> shift) ==
+	       ((u32)(prev->pn + 1) << shift >> shift) &&
+	       prev->pn < QUIC_MAX_PKT_NUM &&
+	       quic_cid_equal(hdr + 1, cid, cid_len);
+}
+
+/**
+ * quic_pkts_parse - read and check the headers of all packets of a call
+ * @pkts: filled in
+ * @skb: packets, as of quic_seal()
+ * @off: where in @skb the first packet starts
+ * @l: where the others do
+ * @cid: destination connection ID that they must have
+ * @cid_len: bytes of @cid
+ * @expected: expected number of the first; the others' follow from it
+ *
+ * Return: 0, or -EINVAL as of quic_pkt_parse(), or where packets differ in
+ * their Key Phase.
+ */
+int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
+		    unsigned int off, const struct quic_layout *l,
+		    const u8 *cid, unsigned int cid_len, u64 expected)
+{
+	struct quic_piece piece = {
+		.base = skb->data,
+		.end = skb_headlen(skb),
+	};
+	unsigned int min_len = 1 + cid_len + QUIC_MAX_PKT_NUM_LEN +
+			       QUIC_TAG_SIZE;
+	struct quic_pkt *pkt = pkts;
+	u8 buf[QUIC_MAX_HDR_SIZE];
+	unsigned int i, len;
+	const u8 *hdr;
+	int err;
+
+	for (i = 0; i < l->npkts; i++, pkt++, off += len) {
+		len = quic_layout_pkt_len(l, i);
+		pkt->data = quic_piece_find(&piece, skb, off, len);
+		hdr = pkt->data;
+		if (!hdr) {
+			err = skb_copy_bits(skb, off, buf,
+					    min_t(size_t, len, sizeof(buf)));
+			if (err)
+				return err;
+			hdr = buf;
+		}
+		if (i && len >= min_len &&
+		    quic_pkt_follows(&pkt[-1], hdr, cid, cid_len)) {
+			pkt->pn = pkt[-1].pn + 1;
+			pkt->pn_len = pkt[-1].pn_len;
+			pkt->phase = pkt[-1].phase;
+			continue;
+		}
+		err = quic_pkt_parse(pkt, hdr, len - QUIC_TAG_SIZE, cid,
+				     cid_len, i ? pkt[-1].pn + 1 : expected);
+		if (err)
+			return err;
+		if (pkt->phase != pkts->phase)
+			return -EINVAL;
+	}
+	return 0;
+}
+
+/**
+ * quic_pkts_clear_tags - zero the room that packets have for their tags
+ * @pkts: packets as of quic_pkts_parse()
+ * @skb: as there
+ * @off: as there
+ * @l: as there
+ *
+ * Return: 0 or a negative error.
+ */
+int quic_pkts_clear_tags(const struct quic_pkt *pkts, struct sk_buff *skb,
+			 unsigned int off, const struct quic_layout *l)
+{
+	static const u8 zero[QUIC_TAG_SIZE];
+	unsigned int i, pos;
+	int err = 0;
+
+	for (i = 0; i < l->npkts && !err; i++, off += l->stride) {
+		pos = quic_layout_pkt_len(l, i) - QUIC_TAG_SIZE;
+		if (pkts[i].data)
+			memset(pkts[i].data + pos, 0, QUIC_TAG_SIZE);
+		else
+			err = skb_store_bits(skb, off + pos, zero,
+					     QUIC_TAG_SIZE);
+	}
+	return err;
 }
 
 /**
@@ -176,6 +315,38 @@ static void quic_pn_advance(struct quic_pn_window *w, u64 top)
 }
 
 /**
+ * quic_pn_consecutive - do the packet numbers of a call follow one another?
+ * @pkts: packets
+ * @n: number of them
+ *
+ * Return: true if so.
+ */
+bool quic_pn_consecutive(const struct quic_pkt *pkts, unsigned int n)
+{
+	u64 first = pkts[0].pn;
+	unsigned int i;
+
+	for (i = 1; i < n; i++) {
+		if (pkts[i].pn != first + i)
+			return false;
+	}
+	return true;
+}
+
+/* @n numbers from @pn on, the first not below the top of the window */
+static void quic_pn_take(struct quic_pn_window *w, u64 pn, unsigned int n)
+{
+	unsigned int from = pn % QUIC_PN_WINDOW;
+	unsigned int end = min_t(unsigned int, n, QUIC_PN_WINDOW - from);
+
+	if (pn != w->top)
+		quic_pn_advance(w, pn);
+	bitmap_set(w->map, from, end);
+	bitmap_set(w->map, 0, n - end);
+	w->top = pn + n;
+}
+
+/**
  * quic_pn_reserve - take the packet numbers of a call, all or none
  * @w: window; the caller serialises
  * @pkts: packets
@@ -190,6 +361,11 @@ int quic_pn_reserve(struct quic_pn_window *w, const struct quic_pkt *pkts,
 	unsigned int i;
 	u64 top;
 
+	/* As a rule they continue what was sealed last */
+	if (pkts[0].pn >= w->top && quic_pn_consecutive(pkts, n)) {
+		quic_pn_take(w, pkts[0].pn, n);
+		return 0;
+	}
 	if (!quic_pn_all_new(w, pkts, n, &top))
 		return -EALREADY;
 	quic_pn_advance(w, top);

@@ -20,6 +20,7 @@
 struct crypto_aead;
 struct crypto_skcipher;
 struct net;
+struct skcipher_request;
 
 /**
  * DOC: locking
@@ -42,6 +43,9 @@ struct net;
 
 /* Packets that threads send out of order may lag this far behind */
 #define QUIC_PN_WINDOW		4096
+
+/* As many flows' keys as a core's cache has room for, at some 2 KB each */
+#define QUIC_FLOWS_CACHED	256
 
 enum {
 	QUIC_MIB_CURR_TX_SW,
@@ -102,7 +106,7 @@ struct quic_net *quic_net(const struct net *net);
  * @iv_off: where the nonce of RFC 9001 5.3 stands in them
  * @iv_b0: first byte of the IV when @iv_off is 1
  * @seal_limit: packets that one key may seal, RFC 9001 6.6
- * @aead: crypto API name of the AEAD
+ * @aead: crypto API name of the AEAD; NULL for ChaCha20-Poly1305
  * @hp: crypto API name of the header-protection cipher; NULL for ChaCha20
  */
 struct quic_cipher {
@@ -128,11 +132,13 @@ struct quic_pn_window {
 
 /**
  * struct quic_pkt - a packet of a call, as its header tells
+ * @data: its bytes, where they are in one piece, else NULL
  * @pn: full packet number
  * @pn_len: bytes of it in the header, 1 to 4
  * @phase: Key Phase bit
  */
 struct quic_pkt {
+	u8 *data;
 	u64 pn;
 	u8 pn_len;
 	u8 phase;
@@ -161,7 +167,7 @@ struct quic_layout {
  * @users: slots of flows that hold it, under quic_keys_lock
  * @net: namespace of those flows; not to be followed without @users
  * @cipher: which
- * @tfm: AEAD transform
+ * @tfm: AEAD transform, NULL for ChaCha20-Poly1305
  * @iv: RFC 9001 5.3
  * @secret: the key's bytes, to recognise it when it is installed again
  * @lock: protects what follows
@@ -218,7 +224,7 @@ struct quic_flow_key {
 	u8 cid_len;
 	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
 	u8 pad[3];
-};
+} __aligned(8);
 
 /**
  * struct quic_flow - a connection's keys towards one destination and CID
@@ -300,10 +306,15 @@ extern struct udp_ulp_ops quic_ulp_ops;
 /* packet.c */
 int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 		     bool tag_room);
-unsigned int quic_layout_pkt_len(const struct quic_layout *l, unsigned int i);
 int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		   const u8 *cid, unsigned int cid_len, u64 expected);
+int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
+		    unsigned int off, const struct quic_layout *l,
+		    const u8 *cid, unsigned int cid_len, u64 expected);
+int quic_pkts_clear_tags(const struct quic_pkt *pkts, struct sk_buff *skb,
+			 unsigned int off, const struct quic_layout *l);
 void quic_nonce(u8 *nonce, const u8 *iv, u64 pn);
+bool quic_pn_consecutive(const struct quic_pkt *pkts, unsigned int n);
 int quic_pn_reserve(struct quic_pn_window *w, const struct quic_pkt *pkts,
 		    unsigned int n);
 void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,
@@ -317,8 +328,8 @@ void quic_aead_free(struct crypto_aead *tfm);
 int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
 		 const u8 *key, u32 mask);
 void quic_hp_destroy(struct quic_hp *hp);
-int quic_hp_masks(const struct quic_hp *hp, u8 *samples, unsigned int n,
-		  gfp_t gfp);
+int quic_hp_masks(const struct quic_hp *hp, struct skcipher_request *req,
+		  u8 *samples, unsigned int n, gfp_t gfp);
 int __quic_seal(struct crypto_aead *tfm, const struct quic_key *key,
 		const struct quic_hp *hp, struct sk_buff *skb,
 		unsigned int off, const struct quic_layout *l,
@@ -351,6 +362,9 @@ int quic_flow_del(struct quic_sock *qs, const struct quic_flow_key *key,
 struct quic_flow *quic_flow_get(struct quic_sock *qs,
 				struct quic_flow_key *key);
 struct quic_flow *quic_flow_get_id(struct quic_sock *qs, u32 id);
+void quic_flow_prefetch(struct quic_sock *qs, struct quic_flow_key *key,
+			u64 pn);
+void quic_flow_prefetch_id(struct quic_sock *qs, u32 id, u64 pn);
 struct quic_key *quic_flow_key_get(struct quic_flow *flow, unsigned int phase);
 void quic_flow_put(struct quic_flow *flow);
 
@@ -367,7 +381,7 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 /* device.c, device_fallback.c */
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
 bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
-		   struct quic_key *key, struct sk_buff *skb,
+		   struct quic_key *key, struct sk_buff *skb, unsigned int off,
 		   const struct quic_layout *l, const struct quic_pkt *pkts);
 void quic_dev_drop(struct quic_flow *flow, unsigned int phase);
 struct sk_buff *quic_dev_validate(struct sk_buff *skb, struct net_device *dev,
@@ -377,7 +391,7 @@ void quic_dev_exit(void);
 #else
 static inline bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
 				 struct quic_key *key, struct sk_buff *skb,
-				 const struct quic_layout *l,
+				 unsigned int off, const struct quic_layout *l,
 				 const struct quic_pkt *pkts)
 {
 	return false;
@@ -396,6 +410,24 @@ static inline void quic_dev_exit(void)
 {
 }
 #endif
+
+/**
+ * quic_layout_pkt_len - size of a packet on the wire
+ * @l: layout
+ * @i: which, from 0
+ *
+ * Return: bytes, tag included. Only the last packet may be short of the stride.
+ */
+static inline unsigned int quic_layout_pkt_len(const struct quic_layout *l,
+					       unsigned int i)
+{
+	return min(l->stride, l->wire_len - i * l->stride);
+}
+
+static inline bool quic_flows_many(const struct quic_sock *qs)
+{
+	return atomic_read(&qs->flows.nelems) > QUIC_FLOWS_CACHED;
+}
 
 /* proc.c */
 #ifdef CONFIG_PROC_FS

@@ -4,6 +4,7 @@
  * header protection, sealing, keys, and the software behind device offload.
  */
 
+#include <crypto/skcipher.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/crypto.h>
@@ -704,6 +705,49 @@ static void quic_test_window_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, quic_pn_reserve(w, pkts, UDP_MAX_SEGMENTS), 0);
 }
 
+/* What is just below a run can be taken, unless it has been */
+static void quic_test_expect_before(struct kunit *test, const u64 *first,
+				    unsigned int c)
+{
+	u64 pn = first[c] - 1;
+	bool taken = first[c - 1] + UDP_MAX_SEGMENTS > pn;
+
+	KUNIT_EXPECT_EQ(test, quic_test_take(test, pn), taken ? -EALREADY : 0);
+	if (!taken)
+		quic_test_give(test, pn);
+}
+
+/* As many as a call may have, ascending, wherever they lie in the map */
+static void quic_test_window_run(struct kunit *test)
+{
+	static const u64 first[] = {
+		0, UDP_MAX_SEGMENTS, QUIC_PN_WINDOW - 1,
+		2 * QUIC_PN_WINDOW - 63, 5 * QUIC_PN_WINDOW + 64,
+		QUIC_MAX_PKT_NUM - UDP_MAX_SEGMENTS + 1,
+	};
+	struct quic_pn_window *w = test->priv;
+	struct quic_pkt *pkts;
+	unsigned int c, i;
+
+	pkts = kunit_kcalloc(test, UDP_MAX_SEGMENTS, sizeof(*pkts), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pkts);
+	for (c = 0; c < ARRAY_SIZE(first); c++) {
+		for (i = 0; i < UDP_MAX_SEGMENTS; i++)
+			pkts[i].pn = first[c] + i;
+		KUNIT_EXPECT_EQ(test, 0,
+				quic_pn_reserve(w, pkts, UDP_MAX_SEGMENTS));
+		for (i = 0; i < UDP_MAX_SEGMENTS; i++)
+			KUNIT_EXPECT_EQ(test, quic_test_take(test,
+							     first[c] + i),
+					-EALREADY);
+		KUNIT_EXPECT_EQ(test, quic_pn_reserve(w, pkts,
+						      UDP_MAX_SEGMENTS),
+				-EALREADY);
+		if (first[c])
+			quic_test_expect_before(test, first, c);
+	}
+}
+
 static void quic_test_window_release(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, quic_test_take(test, 7), 0);
@@ -838,6 +882,7 @@ static struct kunit_case quic_window_cases[] = {
 	KUNIT_CASE(quic_test_window_jump),
 	KUNIT_CASE(quic_test_window_call),
 	KUNIT_CASE(quic_test_window_order),
+	KUNIT_CASE(quic_test_window_run),
 	KUNIT_CASE(quic_test_window_release),
 	KUNIT_CASE(quic_test_window_model),
 	{}
@@ -870,6 +915,19 @@ static struct quic_hp *quic_test_hp(struct kunit *test, u16 type,
 	return hp;
 }
 
+static void quic_test_masks(struct kunit *test, const struct quic_hp *hp,
+			    u8 *samples, unsigned int n)
+{
+	struct skcipher_request *req = NULL;
+
+	if (hp->tfm)
+		req = skcipher_request_alloc(hp->tfm, GFP_KERNEL);
+	KUNIT_ASSERT_EQ(test, 0,
+			quic_hp_masks(hp, req, samples, n, GFP_KERNEL));
+	if (req)
+		skcipher_request_free(req);
+}
+
 KUNIT_ARRAY_PARAM_DESC(quic_mask, quic_mask_vecs, desc);
 
 static void quic_test_mask(struct kunit *test)
@@ -883,7 +941,7 @@ static void quic_test_mask(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 	memcpy(buf, v->sample, QUIC_HP_SAMPLE_SIZE);
 
-	KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, buf, 1, GFP_KERNEL));
+	quic_test_masks(test, hp, buf, 1);
 	KUNIT_EXPECT_MEMEQ(test, buf, v->mask, QUIC_HP_MASK_SIZE);
 }
 
@@ -909,14 +967,12 @@ static void quic_test_mask_batch(struct kunit *test)
 			put_unaligned_be32(i, batch + i * QUIC_HP_SAMPLE_SIZE +
 					      i % 13);
 		}
-		KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, batch, n,
-						       GFP_KERNEL));
+		quic_test_masks(test, hp, batch, n);
 
 		for (i = 0; i < n; i++) {
 			memcpy(one, v->sample, QUIC_HP_SAMPLE_SIZE);
 			put_unaligned_be32(i, one + i % 13);
-			KUNIT_ASSERT_EQ(test, 0, quic_hp_masks(hp, one, 1,
-							       GFP_KERNEL));
+			quic_test_masks(test, hp, one, 1);
 			KUNIT_ASSERT_MEMEQ_MSG(test, one,
 					       batch + i * QUIC_HP_SAMPLE_SIZE,
 					       QUIC_HP_MASK_SIZE, "%u of %u", i,
@@ -1077,6 +1133,35 @@ quic_test_batch(struct kunit *test, const struct quic_seal_vec *v,
 	return b;
 }
 
+/* What is read from an skb must be what was written */
+static struct quic_pkt *quic_test_parsed(struct kunit *test,
+					 const struct quic_test_batch *b,
+					 const struct sk_buff *skb,
+					 unsigned int place)
+{
+	struct quic_pkt *pkts = kunit_kcalloc(test, b->l.npkts, sizeof(*pkts),
+					      GFP_KERNEL);
+	const u8 *cid = b->data + QUIC_TEST_PREFIX + 1;
+	unsigned int i, pieces = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, pkts);
+	KUNIT_ASSERT_EQ(test, 0,
+			quic_pkts_parse(pkts, skb, QUIC_TEST_PREFIX, &b->l, cid,
+					b->cid_len, b->pkts[0].pn));
+	for (i = 0; i < b->l.npkts; i++) {
+		KUNIT_ASSERT_EQ(test, pkts[i].pn, b->pkts[i].pn);
+		KUNIT_ASSERT_EQ(test, pkts[i].pn_len, b->pkts[i].pn_len);
+		KUNIT_ASSERT_EQ(test, pkts[i].phase, b->pkts[i].phase);
+		pieces += !pkts[i].data;
+	}
+	/* Also where a packet is in one piece, and where it is not */
+	if (place == QUIC_TEST_LINEAR || place == QUIC_TEST_PAGES)
+		KUNIT_ASSERT_EQ(test, pieces, 0);
+	else if (b->l.npkts == 1)
+		KUNIT_ASSERT_EQ(test, pieces, 1);
+	return pkts;
+}
+
 /* Seal in a new skb. Return all of it, kunit_kfree() it. */
 static u8 *quic_test_seal(struct kunit *test, const struct quic_key *key,
 			  const struct quic_hp *hp,
@@ -1090,7 +1175,8 @@ static u8 *quic_test_seal(struct kunit *test, const struct quic_key *key,
 	skb = quic_test_skb(test, place, b->data, b->len);
 	KUNIT_ASSERT_EQ(test, 0,
 			quic_seal(key, hp, skb, QUIC_TEST_PREFIX, &b->l,
-				  b->pkts, b->cid_len));
+				  quic_test_parsed(test, b, skb, place),
+				  b->cid_len));
 	KUNIT_ASSERT_EQ(test, skb->len, b->len);
 	KUNIT_ASSERT_EQ(test, 0, skb_copy_bits(skb, 0, out, b->len));
 	kunit_release_action(test, quic_test_kfree_skb, skb);
@@ -1132,6 +1218,96 @@ static void quic_test_seal_vec(struct kunit *test)
 			quic_test_expect_around(test, b, out);
 			kunit_kfree(test, out);
 		}
+	}
+}
+
+/* The room of the tags gets zero, and nothing else changes. */
+static void quic_test_clear_tags(struct kunit *test)
+{
+	const struct quic_seal_vec *v = test->param_value;
+	struct quic_test_batch *b;
+	struct sk_buff *skb;
+	unsigned int i, place;
+	u8 *out, *tag;
+
+	b = quic_test_batch(test, v, true);
+	out = kunit_kzalloc(test, b->len, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, out);
+	for (place = 0; place < QUIC_TEST_PLACES; place++) {
+		skb = quic_test_skb(test, place, b->data, b->len);
+		KUNIT_ASSERT_EQ(test, 0,
+				quic_pkts_clear_tags(quic_test_parsed(test, b,
+								      skb,
+								      place),
+						     skb, QUIC_TEST_PREFIX,
+						     &b->l));
+		KUNIT_ASSERT_EQ(test, 0, skb_copy_bits(skb, 0, out, b->len));
+		tag = out + QUIC_TEST_PREFIX - QUIC_TAG_SIZE;
+		for (i = 0; i < b->l.npkts; i++) {
+			tag += quic_layout_pkt_len(&b->l, i);
+			KUNIT_EXPECT_NULL(test,
+					  memchr_inv(tag, 0, QUIC_TAG_SIZE));
+			memset(tag, 0x5a, QUIC_TAG_SIZE);
+		}
+		KUNIT_EXPECT_MEMEQ(test, out, b->data, b->len);
+		kunit_release_action(test, quic_test_kfree_skb, skb);
+	}
+}
+
+/**
+ * struct quic_second_case - what the header of a second packet may be
+ * @desc: for the log
+ * @at: which byte of it differs from the first's
+ * @xor: by which bits
+ * @pn: number of the first
+ * @ret: what comes of it
+ */
+struct quic_second_case {
+	const char *desc;
+	u8 at;
+	u8 xor;
+	u64 pn;
+	int ret;
+};
+
+static const struct quic_second_case quic_second_cases[] = {
+	{ "the next", 0, 0, 77, 0 },
+	{ "reserved bits", 0, 0x18, 77, 0 },
+	{ "no fixed bit", 0, 0x40, 77, 0 },
+	{ "long header", 0, QUIC_HDR_LONG, 77, -EINVAL },
+	{ "other phase", 0, QUIC_HDR_KEY_PHASE, 77, -EINVAL },
+	{ "start of the connection ID", 1, 0x01, 77, -EINVAL },
+	{ "end of the connection ID", 11, 0x80, 77, -EINVAL },
+	{ "the last number", 0, 0, QUIC_MAX_PKT_NUM - 1, 0 },
+	{ "more than the last number", 0, 0, QUIC_MAX_PKT_NUM, -EINVAL },
+};
+
+KUNIT_ARRAY_PARAM_DESC(quic_second, quic_second_cases, desc);
+
+/* Most of a second packet is taken to be as the first: not too much of it. */
+static void quic_test_second(struct kunit *test)
+{
+	const struct quic_second_case *c = test->param_value;
+	struct quic_seal_vec v = {
+		.first = 0x40, .cid_len = 11, .pn = c->pn, .pn_len = 2,
+		.gap = 1, .npkts = 2, .size = 40, .last = 40,
+	};
+	struct quic_test_batch *b = quic_test_batch(test, &v, false);
+	struct quic_pkt pkts[2];
+	unsigned int place;
+	struct sk_buff *skb;
+
+	b->data[QUIC_TEST_PREFIX + b->l.stride + c->at] ^= c->xor;
+	for (place = 0; place < QUIC_TEST_PLACES; place++) {
+		skb = quic_test_skb(test, place, b->data, b->len);
+		KUNIT_EXPECT_EQ(test, c->ret,
+				quic_pkts_parse(pkts, skb, QUIC_TEST_PREFIX,
+						&b->l, b->data +
+						QUIC_TEST_PREFIX + 1,
+						b->cid_len, c->pn));
+		if (!c->ret)
+			KUNIT_EXPECT_EQ(test, pkts[1].pn, c->pn + 1);
+		kunit_release_action(test, quic_test_kfree_skb, skb);
 	}
 }
 
@@ -1236,6 +1412,8 @@ static void quic_test_seal_batch(struct kunit *test)
 static struct kunit_case quic_seal_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_seal_vec, quic_seal_gen_params),
 	KUNIT_CASE_PARAM(quic_test_seal_batch, quic_batch_gen_params),
+	KUNIT_CASE_PARAM(quic_test_clear_tags, quic_seal_gen_params),
+	KUNIT_CASE_PARAM(quic_test_second, quic_second_gen_params),
 	{}
 };
 
@@ -1461,8 +1639,9 @@ static struct quic_dev_tx *quic_test_dev_tx(struct kunit *test,
 	KUNIT_ASSERT_NOT_NULL(test, dtx);
 	dtx->key = quic_test_key(test, v->cipher, v->key, v->iv);
 	dtx->tfm = quic_aead_alloc(dtx->key->cipher, v->key, CRYPTO_ALG_ASYNC);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, dtx->tfm);
-	quic_test_defer(test, quic_test_aead_free, dtx->tfm);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(dtx->tfm));
+	if (dtx->tfm)
+		quic_test_defer(test, quic_test_aead_free, dtx->tfm);
 	dtx->hp = *quic_test_hp(test, v->cipher, v->hp);
 	dtx->dev.cid_len = v->cid_len;
 	quic_test_cid(dtx->dev.cid, v->cid_len);

@@ -32,6 +32,7 @@
  * @gso_size: packets' size on the wire, 0 for a single packet
  * @layout: where they are
  * @dst: destination as the application gave it, to find the flow
+ * @pkt: the packet, where it is a single one
  * @device: the packets were left to a device to seal
  * @sealed: the packets were sealed or are left to a device; what fails later is
  *	    not our failure
@@ -46,6 +47,7 @@ struct quic_tx {
 	unsigned int gso_size;
 	struct quic_layout layout;
 	struct quic_flow_key dst;
+	struct quic_pkt pkt;
 	bool device;
 	bool sealed;
 };
@@ -57,6 +59,10 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 	unsigned int pkt = offset / tx->layout.stride;
 	unsigned int pos = offset % tx->layout.stride;
 	unsigned int size, n;
+
+	if (tx->layout.tag_room)
+		return copy_from_iter_full(to, len, &tx->msg->msg_iter) ?
+		       0 : -EFAULT;
 
 	for (; len; len -= n, to += n, pos += n) {
 		size = quic_layout_pkt_len(&tx->layout, pkt);
@@ -70,11 +76,8 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 			if (!copy_from_iter_full(to, n, &tx->msg->msg_iter))
 				return -EFAULT;
 		} else {
-			/* What the user has there is no device's business */
 			n = min_t(unsigned int, len, size - pos);
 			memset(to, 0, n);
-			if (tx->layout.tag_room)
-				iov_iter_advance(&tx->msg->msg_iter, n);
 		}
 	}
 	return 0;
@@ -101,71 +104,49 @@ static int quic_tx_check_skb(const struct quic_tx *tx, struct sk_buff *skb,
 	return 0;
 }
 
-/* Bytes of packet @i that may belong to the header */
-static int quic_tx_read_hdr(const struct quic_tx *tx, const struct sk_buff *skb,
-			    unsigned int off, unsigned int i, u8 *hdr)
+/* What the flow's identity is in a packet's header. @hdr has what there is of
+ * the packet, up to QUIC_MAX_HDR_SIZE bytes.
+ */
+static int quic_tx_flow_key(const struct quic_tx *tx, const u8 *hdr,
+			    struct quic_flow_key *key)
 {
-	unsigned int len = quic_layout_pkt_len(&tx->layout, i);
-
-	return skb_copy_bits(skb, off + i * tx->layout.stride, hdr,
-			     min_t(unsigned int, len, QUIC_MAX_HDR_SIZE));
-}
-
-/* The flow that the control message and the first packet ask for */
-static struct quic_flow *quic_tx_flow(struct quic_tx *tx, struct sk_buff *skb,
-				      unsigned int off)
-{
-	unsigned int len = quic_layout_pkt_len(&tx->layout, 0);
+	unsigned int len = quic_layout_pkt_len(&tx->layout, 0) - QUIC_TAG_SIZE;
 	unsigned int cid_len = tx->anc.conn_id_length;
-	struct quic_flow_key key = tx->dst;
-	u8 hdr[QUIC_MAX_HDR_SIZE];
-	struct quic_flow *flow;
 	struct quic_pkt pkt;
 	int err;
 
-	err = quic_tx_read_hdr(tx, skb, off, 0, hdr);
-	if (!err)
-		err = quic_pkt_parse(&pkt, hdr, len - QUIC_TAG_SIZE, hdr + 1,
-				     cid_len, tx->anc.next_pkt_num);
+	err = quic_pkt_parse(&pkt, hdr, len, hdr + 1, cid_len,
+			     tx->anc.next_pkt_num);
 	if (err)
-		return ERR_PTR(err);
+		return err;
+	*key = tx->dst;
+	key->cid_len = cid_len;
+	memcpy(key->cid, hdr + 1, cid_len);
+	return 0;
+}
+
+/* The flow that the control message and the first packet ask for */
+static struct quic_flow *quic_tx_flow(const struct quic_tx *tx,
+				      const struct sk_buff *skb,
+				      unsigned int off)
+{
+	unsigned int len = quic_layout_pkt_len(&tx->layout, 0);
+	struct quic_flow_key key;
+	u8 hdr[QUIC_MAX_HDR_SIZE];
+	struct quic_flow *flow;
+	int err;
 
 	if (tx->anc.flags & QUIC_TX_FLOW_ID) {
 		flow = quic_flow_get_id(tx->qs, tx->anc.flow_id);
-	} else {
-		key.cid_len = cid_len;
-		memcpy(key.cid, hdr + 1, cid_len);
-		flow = quic_flow_get(tx->qs, &key);
+		return flow ?: ERR_PTR(-ENOENT);
 	}
+	err = skb_copy_bits(skb, off, hdr, min_t(size_t, len, sizeof(hdr)));
+	if (!err)
+		err = quic_tx_flow_key(tx, hdr, &key);
+	if (err)
+		return ERR_PTR(err);
+	flow = quic_flow_get(tx->qs, &key);
 	return flow ?: ERR_PTR(-ENOENT);
-}
-
-/* Every packet must be the flow's, and of one Key Phase */
-static int quic_tx_parse(const struct quic_tx *tx, const struct sk_buff *skb,
-			 unsigned int off, const struct quic_flow *flow,
-			 struct quic_pkt *pkts)
-{
-	u64 expected = tx->anc.next_pkt_num;
-	u8 hdr[QUIC_MAX_HDR_SIZE];
-	unsigned int i, len;
-	int err;
-
-	if (tx->anc.conn_id_length != flow->key.cid_len)
-		return -EINVAL;
-	for (i = 0; i < tx->layout.npkts; i++) {
-		err = quic_tx_read_hdr(tx, skb, off, i, hdr);
-		if (err)
-			return err;
-		len = quic_layout_pkt_len(&tx->layout, i) - QUIC_TAG_SIZE;
-		err = quic_pkt_parse(&pkts[i], hdr, len, flow->key.cid,
-				     flow->key.cid_len, expected);
-		if (err)
-			return err;
-		if (pkts[i].phase != pkts[0].phase)
-			return -EINVAL;
-		expected = pkts[i].pn + 1;
-	}
-	return 0;
 }
 
 static int quic_tx_seal(struct quic_tx *tx, struct sk_buff *skb,
@@ -182,7 +163,7 @@ static int quic_tx_seal(struct quic_tx *tx, struct sk_buff *skb,
 	err = quic_key_reserve(key, pkts, tx->layout.npkts);
 	if (err)
 		goto out;
-	if (quic_dev_seal(tx->sk, flow, key, skb, &tx->layout, pkts)) {
+	if (quic_dev_seal(tx->sk, flow, key, skb, off, &tx->layout, pkts)) {
 		tx->device = true;
 		goto out;
 	}
@@ -198,16 +179,24 @@ out:
 static int quic_tx_flow_seal(struct quic_tx *tx, struct sk_buff *skb,
 			     unsigned int off, struct quic_flow *flow)
 {
-	struct quic_pkt *pkts;
+	const struct quic_flow_key *key = &flow->key;
+	struct quic_pkt *pkts = &tx->pkt;
 	int err;
 
-	pkts = kmalloc_array(tx->layout.npkts, sizeof(*pkts), GFP_KERNEL);
-	if (!pkts)
-		return -ENOMEM;
-	err = quic_tx_parse(tx, skb, off, flow, pkts);
+	if (tx->anc.conn_id_length != key->cid_len)
+		return -EINVAL;
+	if (tx->layout.npkts > 1) {
+		pkts = kmalloc_array(tx->layout.npkts, sizeof(*pkts),
+				     GFP_KERNEL);
+		if (!pkts)
+			return -ENOMEM;
+	}
+	err = quic_pkts_parse(pkts, skb, off, &tx->layout, key->cid,
+			      key->cid_len, tx->anc.next_pkt_num);
 	if (!err)
 		err = quic_tx_seal(tx, skb, off, flow, pkts);
-	kfree(pkts);
+	if (pkts != &tx->pkt)
+		kfree(pkts);
 	return err;
 }
 
@@ -311,6 +300,7 @@ static int quic_tx_dst_connected(struct quic_tx *tx)
 	return 0;
 }
 
+/* Where the application sends to, whatever becomes of that further down */
 static int quic_tx_dst(struct quic_tx *tx)
 {
 	const struct sockaddr *sa = tx->msg->msg_name;
@@ -328,6 +318,30 @@ static int quic_tx_dst(struct quic_tx *tx)
 	sin = *(const struct sockaddr_in *)sa;
 	sin.sin_family = AF_INET;
 	return quic_flow_key_set_dst(&tx->dst, tx->sk, &sin, sizeof(sin));
+}
+
+/* Where the keys of all flows do not fit into the cache, let those of this one
+ * come while the packets are being copied. The user can change his packets:
+ * what is found here is good for nothing else.
+ */
+static void quic_tx_prefetch(const struct quic_tx *tx)
+{
+	unsigned int len = quic_layout_pkt_len(&tx->layout, 0) - QUIC_TAG_SIZE;
+	struct iov_iter *from = &tx->msg->msg_iter;
+	u64 pn = tx->anc.next_pkt_num;
+	struct quic_flow_key key;
+	u8 hdr[QUIC_MAX_HDR_SIZE];
+	size_t want, got;
+
+	if (tx->anc.flags & QUIC_TX_FLOW_ID) {
+		quic_flow_prefetch_id(tx->qs, tx->anc.flow_id, pn);
+		return;
+	}
+	want = min_t(size_t, len, sizeof(hdr));
+	got = copy_from_iter(hdr, want, from);
+	iov_iter_revert(from, got);
+	if (got == want && !quic_tx_flow_key(tx, hdr, &key))
+		quic_flow_prefetch(tx->qs, &key, pn);
 }
 
 static int quic_tx_prepare(struct quic_tx *tx, size_t len)
@@ -350,6 +364,8 @@ static int quic_tx_prepare(struct quic_tx *tx, size_t len)
 			       anc->flags & QUIC_TX_TAG_ROOM);
 	if (err)
 		return err;
+	if (quic_flows_many(tx->qs))
+		quic_tx_prefetch(tx);
 	tx->ulp.getfrag = quic_getfrag;
 	tx->ulp.finish = quic_tx_finish;
 	tx->ulp.room = tx->layout.wire_len - tx->layout.user_len;
