@@ -187,6 +187,9 @@ static bool nsim_quic_pkt_ok(const struct quicdev_flow *flow, const u8 *pkt,
 	if (pkt[0] & QUIC_HDR_LONG ||
 	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(flow->key_gen & 1))
 		return false;
+	/* Not that it matters here, but the core has promised */
+	if (memchr_inv(pkt + len - QUIC_TAG_SIZE, 0, QUIC_TAG_SIZE))
+		return false;
 	return !memcmp(pkt + 1, flow->cid, flow->cid_len);
 }
 
