@@ -19,7 +19,7 @@ provision_kernel
 probe_kvm
 # Emulated, all device tests take too long. These are what User Mode Linux, with
 # its one CPU and no modules, cannot say.
-device_tests="wire_v4 redirect_gso threads unregister_load down_up module_unload"
+device_tests="wire_v4 threads unregister_load down_up module_unload"
 [ "$qemu_kvm" = 0 ] || device_tests=
 slow=${device_tests:+KSFT_MACHINE_SLOW=yes }
 # virtme-ng hides the modules of the root
