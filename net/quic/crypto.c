@@ -25,6 +25,11 @@
 #define QUIC_CCM_SEAL_LIMIT	2965820ULL		/* 2^21.5 */
 #define QUIC_CHACHA_SEAL_LIMIT	(QUIC_MAX_PKT_NUM + 1)
 
+/* Vector code makes as many blocks in the time of few. What it is given first
+ * is the block of the Poly1305 key with so much of the payload.
+ */
+#define QUIC_CHACHA_HEAD	(8 * CHACHA_BLOCK_SIZE)
+
 /* ccm(aes) wants the length of its length field, less one, before the nonce */
 #define QUIC_CCM_IV_B0		2
 
@@ -336,21 +341,28 @@ static void quic_chacha_seal(const struct quic_key *key, u8 *data,
 			     unsigned int cid_len)
 {
 	u32 state[CHACHA_STATE_WORDS], words[CHACHA_KEY_SIZE / sizeof(u32)];
-	u8 block[CHACHA_BLOCK_SIZE] = {}, iv[CHACHA_IV_SIZE] = {};
 	unsigned int hdr_len = 1 + cid_len + pkt->pn_len;
+	u8 iv[CHACHA_IV_SIZE] = {};
 	struct poly1305_desc_ctx poly;
+	u8 head[QUIC_CHACHA_HEAD];
+	unsigned int n;
 	__le64 lens[2];
 
 	len -= hdr_len + QUIC_TAG_SIZE;
 	quic_nonce(iv + sizeof(u32), key->iv, pkt->pn);
 	quic_chacha_key(words, key->secret);
 	chacha_init(state, words, iv);
-	chacha20_crypt(state, block, block, sizeof(block));
-	poly1305_init(&poly, block);
+
+	n = min_t(unsigned int, len, sizeof(head) - CHACHA_BLOCK_SIZE);
+	memset(head, 0, CHACHA_BLOCK_SIZE);
+	memcpy(head + CHACHA_BLOCK_SIZE, data + hdr_len, n);
+	chacha20_crypt(state, head, head, CHACHA_BLOCK_SIZE + n);
+	poly1305_init(&poly, head);
 	quic_poly1305_padded(&poly, data, hdr_len);
 
 	data += hdr_len;
-	chacha20_crypt(state, data, data, len);
+	memcpy(data, head + CHACHA_BLOCK_SIZE, n);
+	chacha20_crypt(state, data + n, data + n, len - n);
 	quic_poly1305_padded(&poly, data, len);
 	lens[0] = cpu_to_le64(hdr_len);
 	lens[1] = cpu_to_le64(len);
@@ -359,7 +371,7 @@ static void quic_chacha_seal(const struct quic_key *key, u8 *data,
 
 	memzero_explicit(state, sizeof(state));
 	memzero_explicit(words, sizeof(words));
-	memzero_explicit(block, sizeof(block));
+	memzero_explicit(head, CHACHA_BLOCK_SIZE);
 	memzero_explicit(iv, sizeof(iv));
 	memzero_explicit(&poly, sizeof(poly));
 }
