@@ -363,17 +363,10 @@ static struct quic_dev_tx *quic_dev_tx_get(const struct quic_flow *flow,
  * write each of them.
  */
 static bool quic_dev_pkts_ok(const struct net_device *netdev,
-			     const struct quic_layout *l,
-			     const struct quic_pkt *pkts)
+			     const struct quic_layout *l)
 {
-	unsigned long lens = netdev->quicdev_ops->caps->pkt_num_lens;
-	unsigned int i;
-
-	for (i = 0; i < l->npkts; i++) {
-		if (!(lens & BIT(pkts[i].pn_len)))
-			return false;
-	}
-	return quic_pn_consecutive(pkts, l->npkts);
+	return l->consecutive &&
+	       !(l->pn_lens & ~netdev->quicdev_ops->caps->pkt_num_lens);
 }
 
 /* Multicast and broadcast packets are also delivered on this host, by way of
@@ -432,7 +425,7 @@ bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
 	struct quic_skb_ext *ext;
 
 	if (!quic_dev_direct(dst) || !quic_dev_headers_ok(dst, skb) ||
-	    !quic_dev_pkts_ok(netdev, l, pkts))
+	    !quic_dev_pkts_ok(netdev, l))
 		return false;
 
 	dtx = quic_dev_tx_get(flow, key, pkts[0].phase, netdev);

@@ -75,8 +75,7 @@ static void quic_fallback_own(struct sk_buff *nskb, struct sk_buff *skb)
 /* A number that is not one of the call's may have been sealed elsewhere */
 static int quic_fallback_parse(const struct quic_skb_ext *ext,
 			       const struct sk_buff *skb, unsigned int off,
-			       const struct quic_layout *l,
-			       struct quic_pkt *pkts)
+			       struct quic_layout *l, struct quic_pkt *pkts)
 {
 	const struct quicdev_flow *flow = ext->flow;
 	u64 ahead;
@@ -88,7 +87,7 @@ static int quic_fallback_parse(const struct quic_skb_ext *ext,
 		return err;
 	ahead = pkts[0].pn - ext->pkt_num;
 	if (ahead >= ext->npkts || l->npkts > ext->npkts - ahead ||
-	    !quic_pn_consecutive(pkts, l->npkts))
+	    !l->consecutive)
 		return -EINVAL;
 	return 0;
 }

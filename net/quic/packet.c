@@ -59,21 +59,30 @@ static u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
 	return get_unaligned_be32(p) >> (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
 }
 
-/* memcmp() takes as long as all the rest that is done for a packet's header */
-static bool quic_cid_equal(const u8 *a, const u8 *b, unsigned int len)
+static bool quic_words_equal(const u8 *a, const u8 *b)
 {
-	for (; len >= sizeof(u64); len -= sizeof(u64)) {
-		if (get_unaligned((const u64 *)a) !=
-		    get_unaligned((const u64 *)b))
-			return false;
-		a += sizeof(u64);
-		b += sizeof(u64);
+	return get_unaligned((const u64 *)a) == get_unaligned((const u64 *)b);
+}
+
+/* memcmp() takes as long as all the rest that is done for a packet's header.
+ * The last word may overlap with the one before.
+ */
+static bool quic_bytes_equal(const u8 *a, const u8 *b, unsigned int len)
+{
+	unsigned int last = len - sizeof(u64), i;
+
+	if (len < sizeof(u64)) {
+		while (len--) {
+			if (*a++ != *b++)
+				return false;
+		}
+		return true;
 	}
-	while (len--) {
-		if (*a++ != *b++)
+	for (i = 0; i < last; i += sizeof(u64)) {
+		if (!quic_words_equal(a + i, b + i))
 			return false;
 	}
-	return true;
+	return quic_words_equal(a + last, b + last);
 }
 
 /**
@@ -101,7 +110,7 @@ int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		return -EINVAL;
 	if (hdr[0] & QUIC_HDR_LONG)
 		return -EINVAL;
-	if (!quic_cid_equal(hdr + 1, cid, cid_len))
+	if (!quic_bytes_equal(hdr + 1, cid, cid_len))
 		return -EINVAL;
 
 	pkt->pn_len = (hdr[0] & QUIC_HDR_PN_LEN) + 1;
@@ -148,20 +157,57 @@ static u8 *quic_piece_find(struct quic_piece *piece, const struct sk_buff *skb,
 }
 
 /* As a rule a header differs from the one before in its number, which is the
- * next: there is no need to take it apart.
+ * next: there is no need to take it apart. @hdr is that of the packet before
+ * @pkts, @off where its successor is, if that is in @piece. Return: how many
+ * are so.
  */
-static bool quic_pkt_follows(const struct quic_pkt *prev, const u8 *hdr,
-			     const u8 *cid, unsigned int cid_len)
+static unsigned int quic_pkts_run(struct quic_pkt *pkts, const u8 *hdr,
+				  unsigned int hdr_len,
+				  const struct quic_piece *piece,
+				  unsigned int off, unsigned int end,
+				  unsigned int stride)
 {
-	unsigned int shift = 8 * (QUIC_MAX_PKT_NUM_LEN - prev->pn_len);
-	u8 first = prev->phase * QUIC_HDR_KEY_PHASE | (prev->pn_len - 1);
+	struct quic_pkt pkt = pkts[-1];
+	unsigned int shift = 8 * (QUIC_MAX_PKT_NUM_LEN - pkt.pn_len);
+	unsigned int max, i;
+	u32 pn;
 
-	return (hdr[0] & (QUIC_HDR_LONG | QUIC_HDR_KEY_PHASE |
-			  QUIC_HDR_PN_LEN)) == first &&
-	       (get_unaligned_be32(hdr + 1 + cid_len) >> shift) ==
-	       ((u32)(prev->pn + 1) << shift >> shift) &&
-	       prev->pn < QUIC_MAX_PKT_NUM &&
-	       quic_cid_equal(hdr + 1, cid, cid_len);
+	end = min(end, piece->end);
+	if (off >= end)
+		return 0;
+	max = min_t(u64, (end - off) / stride, QUIC_MAX_PKT_NUM - pkt.pn);
+	pkt.data = piece->base + off - piece->start;
+	for (i = 0; i < max; i++, pkt.data += stride) {
+		pkt.pn++;
+		pn = (u32)pkt.pn << shift;
+		if ((get_unaligned_be32(pkt.data + hdr_len) ^ pn) >> shift ||
+		    !quic_bytes_equal(pkt.data, hdr, hdr_len))
+			break;
+		pkts[i] = pkt;
+	}
+	return i;
+}
+
+static int quic_pkts_parse_one(struct quic_pkt *pkts, unsigned int i,
+			       const u8 *hdr, unsigned int len,
+			       struct quic_layout *l, const u8 *cid,
+			       unsigned int cid_len, u64 expected)
+{
+	struct quic_pkt *pkt = &pkts[i];
+	int err;
+
+	if (i)
+		expected = pkt[-1].pn + 1;
+	err = quic_pkt_parse(pkt, hdr, len - QUIC_TAG_SIZE, cid, cid_len,
+			     expected);
+	if (err)
+		return err;
+	if (pkt->phase != pkts->phase)
+		return -EINVAL;
+	if (i && pkt->pn != expected)
+		l->consecutive = false;
+	l->pn_lens |= BIT(pkt->pn_len);
+	return 0;
 }
 
 /**
@@ -169,7 +215,7 @@ static bool quic_pkt_follows(const struct quic_pkt *prev, const u8 *hdr,
  * @pkts: filled in
  * @skb: packets, as of quic_seal()
  * @off: where in @skb the first packet starts
- * @l: where the others do
+ * @l: where the others do; what it says of numbers is filled in
  * @cid: destination connection ID that they must have
  * @cid_len: bytes of @cid
  * @expected: expected number of the first; the others' follow from it
@@ -178,25 +224,25 @@ static bool quic_pkt_follows(const struct quic_pkt *prev, const u8 *hdr,
  * their Key Phase.
  */
 int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
-		    unsigned int off, const struct quic_layout *l,
-		    const u8 *cid, unsigned int cid_len, u64 expected)
+		    unsigned int off, struct quic_layout *l, const u8 *cid,
+		    unsigned int cid_len, u64 expected)
 {
+	unsigned int end = off + l->wire_len;
+	unsigned int i = 0, len;
 	struct quic_piece piece = {
 		.base = skb->data,
 		.end = skb_headlen(skb),
 	};
-	unsigned int min_len = 1 + cid_len + QUIC_MAX_PKT_NUM_LEN +
-			       QUIC_TAG_SIZE;
-	struct quic_pkt *pkt = pkts;
 	u8 buf[QUIC_MAX_HDR_SIZE];
-	unsigned int i, len;
 	const u8 *hdr;
 	int err;
 
-	for (i = 0; i < l->npkts; i++, pkt++, off += len) {
-		len = quic_layout_pkt_len(l, i);
-		pkt->data = quic_piece_find(&piece, skb, off, len);
-		hdr = pkt->data;
+	l->consecutive = true;
+	l->pn_lens = 0;
+	while (i < l->npkts) {
+		len = min(l->stride, end - off);
+		pkts[i].data = quic_piece_find(&piece, skb, off, len);
+		hdr = pkts[i].data;
 		if (!hdr) {
 			err = skb_copy_bits(skb, off, buf,
 					    min_t(size_t, len, sizeof(buf)));
@@ -204,19 +250,16 @@ int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
 				return err;
 			hdr = buf;
 		}
-		if (i && len >= min_len &&
-		    quic_pkt_follows(&pkt[-1], hdr, cid, cid_len)) {
-			pkt->pn = pkt[-1].pn + 1;
-			pkt->pn_len = pkt[-1].pn_len;
-			pkt->phase = pkt[-1].phase;
-			continue;
-		}
-		err = quic_pkt_parse(pkt, hdr, len - QUIC_TAG_SIZE, cid,
-				     cid_len, i ? pkt[-1].pn + 1 : expected);
+		err = quic_pkts_parse_one(pkts, i, hdr, len, l, cid, cid_len,
+					  expected);
 		if (err)
 			return err;
-		if (pkt->phase != pkts->phase)
-			return -EINVAL;
+		i++;
+		off += len;
+		len = quic_pkts_run(&pkts[i], hdr, 1 + cid_len, &piece, off,
+				    end, l->stride);
+		i += len;
+		off += len * l->stride;
 	}
 	return 0;
 }
@@ -234,13 +277,17 @@ int quic_pkts_clear_tags(const struct quic_pkt *pkts, struct sk_buff *skb,
 			 unsigned int off, const struct quic_layout *l)
 {
 	static const u8 zero[QUIC_TAG_SIZE];
-	unsigned int i, pos;
+	const struct quic_pkt *end = pkts + l->npkts;
+	unsigned int stride = l->stride;
+	unsigned int pos = stride - QUIC_TAG_SIZE;
 	int err = 0;
 
-	for (i = 0; i < l->npkts && !err; i++, off += l->stride) {
-		pos = quic_layout_pkt_len(l, i) - QUIC_TAG_SIZE;
-		if (pkts[i].data)
-			memset(pkts[i].data + pos, 0, QUIC_TAG_SIZE);
+	for (; pkts < end && !err; pkts++, off += stride) {
+		if (pkts + 1 == end)
+			pos = quic_layout_pkt_len(l, l->npkts - 1) -
+			      QUIC_TAG_SIZE;
+		if (pkts->data)
+			memset(pkts->data + pos, 0, QUIC_TAG_SIZE);
 		else
 			err = skb_store_bits(skb, off + pos, zero,
 					     QUIC_TAG_SIZE);
@@ -314,14 +361,7 @@ static void quic_pn_advance(struct quic_pn_window *w, u64 top)
 	}
 }
 
-/**
- * quic_pn_consecutive - do the packet numbers of a call follow one another?
- * @pkts: packets
- * @n: number of them
- *
- * Return: true if so.
- */
-bool quic_pn_consecutive(const struct quic_pkt *pkts, unsigned int n)
+static bool quic_pn_consecutive(const struct quic_pkt *pkts, unsigned int n)
 {
 	u64 first = pkts[0].pn;
 	unsigned int i;

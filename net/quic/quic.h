@@ -151,6 +151,8 @@ struct quic_pkt {
  * @stride: distance between packets on the wire
  * @npkts: number of packets, at most UDP_MAX_SEGMENTS
  * @tag_room: the user's packets end in room for the tag
+ * @consecutive: their numbers follow one another, as quic_pkts_parse() tells
+ * @pn_lens: bit n if one has a number of n bytes, as that tells, too
  */
 struct quic_layout {
 	unsigned int user_len;
@@ -158,6 +160,8 @@ struct quic_layout {
 	unsigned int stride;
 	unsigned int npkts;
 	bool tag_room;
+	bool consecutive;
+	u8 pn_lens;
 };
 
 /**
@@ -309,12 +313,11 @@ int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		   const u8 *cid, unsigned int cid_len, u64 expected);
 int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
-		    unsigned int off, const struct quic_layout *l,
-		    const u8 *cid, unsigned int cid_len, u64 expected);
+		    unsigned int off, struct quic_layout *l, const u8 *cid,
+		    unsigned int cid_len, u64 expected);
 int quic_pkts_clear_tags(const struct quic_pkt *pkts, struct sk_buff *skb,
 			 unsigned int off, const struct quic_layout *l);
 void quic_nonce(u8 *nonce, const u8 *iv, u64 pn);
-bool quic_pn_consecutive(const struct quic_pkt *pkts, unsigned int n);
 int quic_pn_reserve(struct quic_pn_window *w, const struct quic_pkt *pkts,
 		    unsigned int n);
 void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,

@@ -1142,18 +1142,25 @@ static struct quic_pkt *quic_test_parsed(struct kunit *test,
 	struct quic_pkt *pkts = kunit_kcalloc(test, b->l.npkts, sizeof(*pkts),
 					      GFP_KERNEL);
 	const u8 *cid = b->data + QUIC_TEST_PREFIX + 1;
-	unsigned int i, pieces = 0;
+	unsigned int i, pieces = 0, lens = 0;
+	struct quic_layout l = b->l;
+	bool consecutive = true;
 
 	KUNIT_ASSERT_NOT_NULL(test, pkts);
 	KUNIT_ASSERT_EQ(test, 0,
-			quic_pkts_parse(pkts, skb, QUIC_TEST_PREFIX, &b->l, cid,
+			quic_pkts_parse(pkts, skb, QUIC_TEST_PREFIX, &l, cid,
 					b->cid_len, b->pkts[0].pn));
 	for (i = 0; i < b->l.npkts; i++) {
 		KUNIT_ASSERT_EQ(test, pkts[i].pn, b->pkts[i].pn);
 		KUNIT_ASSERT_EQ(test, pkts[i].pn_len, b->pkts[i].pn_len);
 		KUNIT_ASSERT_EQ(test, pkts[i].phase, b->pkts[i].phase);
 		pieces += !pkts[i].data;
+		lens |= BIT(pkts[i].pn_len);
+		if (i && pkts[i].pn != pkts[i - 1].pn + 1)
+			consecutive = false;
 	}
+	KUNIT_EXPECT_EQ(test, l.pn_lens, lens);
+	KUNIT_EXPECT_EQ(test, l.consecutive, consecutive);
 	/* Also where a packet is in one piece, and where it is not */
 	if (place == QUIC_TEST_LINEAR || place == QUIC_TEST_PAGES)
 		KUNIT_ASSERT_EQ(test, pieces, 0);
@@ -1311,6 +1318,113 @@ static void quic_test_second(struct kunit *test)
 	}
 }
 
+#define QUIC_TEST_ROUNDS	500
+#define QUIC_TEST_FEW		16	/* packets */
+
+/* A batch as users send it, now and then with a header that is not the next */
+static struct quic_test_batch *quic_test_random_batch(struct kunit *test,
+						      struct rnd_state *rnd)
+{
+	struct quic_seal_vec v = {
+		.first = 0x40, .pn = prandom_u32_state(rnd) % 4 ?
+				     prandom_u32_state(rnd) :
+				     QUIC_MAX_PKT_NUM - 12,
+		.cid_len = prandom_u32_state(rnd) % 21, .gap = 1,
+		.pn_len = 1 + prandom_u32_state(rnd) % 4,
+		.npkts = 1 + prandom_u32_state(rnd) % QUIC_TEST_FEW,
+	};
+	struct quic_test_batch *b;
+	unsigned int at;
+
+	v.size = 1 + v.cid_len + QUIC_MAX_PKT_NUM_LEN +
+		 prandom_u32_state(rnd) % 40;
+	v.last = v.size - (prandom_u32_state(rnd) % 4 ? 0 :
+			   prandom_u32_state(rnd) %
+			   (v.size - 1 - v.cid_len - v.pn_len));
+	b = quic_test_batch(test, &v, false);
+	while (!(prandom_u32_state(rnd) % 2)) {
+		at = prandom_u32_state(rnd) % v.npkts * b->l.stride;
+		at += prandom_u32_state(rnd) % (1 + v.cid_len + v.pn_len);
+		b->data[QUIC_TEST_PREFIX + at] ^=
+			BIT(prandom_u32_state(rnd) % 8);
+	}
+	return b;
+}
+
+/* What quic_pkts_parse() is a faster way of */
+static int quic_test_parse_each(const struct quic_test_batch *b,
+				const u8 *cid, struct quic_pkt *pkts,
+				struct quic_layout *l)
+{
+	u64 expected = b->pkts[0].pn;
+	unsigned int i;
+	int err;
+
+	l->consecutive = true;
+	l->pn_lens = 0;
+	for (i = 0; i < l->npkts; i++) {
+		err = quic_pkt_parse(&pkts[i], b->data + QUIC_TEST_PREFIX +
+				     i * l->stride, quic_layout_pkt_len(l, i) -
+				     QUIC_TAG_SIZE, cid, b->cid_len, expected);
+		if (err || pkts[i].phase != pkts[0].phase)
+			return -EINVAL;
+		if (i && pkts[i].pn != expected)
+			l->consecutive = false;
+		l->pn_lens |= BIT(pkts[i].pn_len);
+		expected = pkts[i].pn + 1;
+	}
+	return 0;
+}
+
+static bool quic_test_parse_same(struct kunit *test,
+				 const struct quic_test_batch *b,
+				 const u8 *cid, unsigned int place, int *ret)
+{
+	struct quic_pkt want[QUIC_TEST_FEW], got[QUIC_TEST_FEW];
+	struct quic_layout l = b->l, m = b->l;
+	struct sk_buff *skb;
+	unsigned int i;
+	int err;
+
+	skb = quic_test_skb(test, place, b->data, b->len);
+	*ret = quic_test_parse_each(b, cid, want, &l);
+	err = quic_pkts_parse(got, skb, QUIC_TEST_PREFIX, &m, cid, b->cid_len,
+			      b->pkts[0].pn);
+	kunit_release_action(test, quic_test_kfree_skb, skb);
+	if (err || *ret)
+		return err == *ret;
+	for (i = 0; i < l.npkts; i++) {
+		if (got[i].pn != want[i].pn || got[i].phase != want[i].phase ||
+		    got[i].pn_len != want[i].pn_len)
+			return false;
+	}
+	return l.consecutive == m.consecutive && l.pn_lens == m.pn_lens;
+}
+
+static void quic_test_parse_random(struct kunit *test)
+{
+	unsigned int i, place, bad = 0, refused = 0;
+	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	struct quic_test_batch *b;
+	struct rnd_state rnd;
+	int err;
+
+	prandom_seed_state(&rnd, 9000);
+	for (i = 0; i < QUIC_TEST_ROUNDS; i++) {
+		b = quic_test_random_batch(test, &rnd);
+		memcpy(cid, b->data + QUIC_TEST_PREFIX + 1, b->cid_len);
+		for (place = 0; place < QUIC_TEST_PLACES; place++)
+			bad += !quic_test_parse_same(test, b, cid, place,
+						     &err);
+		refused += err == -EINVAL;
+		kunit_kfree(test, b->data);
+		kunit_kfree(test, b);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	KUNIT_EXPECT_GT(test, refused, QUIC_TEST_ROUNDS / 10);
+	KUNIT_EXPECT_LT(test, refused, QUIC_TEST_ROUNDS / 2);
+}
+
 struct quic_batch_shape {
 	u8 npkts;
 	u16 size;
@@ -1414,6 +1528,7 @@ static struct kunit_case quic_seal_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_seal_batch, quic_batch_gen_params),
 	KUNIT_CASE_PARAM(quic_test_clear_tags, quic_seal_gen_params),
 	KUNIT_CASE_PARAM(quic_test_second, quic_second_gen_params),
+	KUNIT_CASE(quic_test_parse_random),
 	{}
 };
 

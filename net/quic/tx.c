@@ -105,20 +105,18 @@ static int quic_tx_check_skb(const struct quic_tx *tx, struct sk_buff *skb,
 }
 
 /* What the flow's identity is in a packet's header. @hdr has what there is of
- * the packet, up to QUIC_MAX_HDR_SIZE bytes.
+ * the packet, up to QUIC_MAX_HDR_SIZE bytes. What more there is to be said of
+ * the header is for quic_pkts_parse() to say.
  */
 static int quic_tx_flow_key(const struct quic_tx *tx, const u8 *hdr,
 			    struct quic_flow_key *key)
 {
 	unsigned int len = quic_layout_pkt_len(&tx->layout, 0) - QUIC_TAG_SIZE;
 	unsigned int cid_len = tx->anc.conn_id_length;
-	struct quic_pkt pkt;
-	int err;
 
-	err = quic_pkt_parse(&pkt, hdr, len, hdr + 1, cid_len,
-			     tx->anc.next_pkt_num);
-	if (err)
-		return err;
+	if (hdr[0] & QUIC_HDR_LONG ||
+	    len < 1 + cid_len + QUIC_MAX_PKT_NUM_LEN)
+		return -EINVAL;
 	*key = tx->dst;
 	key->cid_len = cid_len;
 	memcpy(key->cid, hdr + 1, cid_len);
