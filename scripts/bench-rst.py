@@ -68,22 +68,30 @@ class Run:
         self.mode.setdefault(row["mode"], []).append(row)
         return True
 
+    def has(self, mode):
+        parts = ("bypass", "crypto") if mode == "least" else (mode,)
+        return all(m in self.mode for m in parts)
+
     def rounds(self, mode, column="cpu_ns"):
         """per packet; without the system call, where that was measured"""
+        if mode == "least":
+            return [a + b for a, b in zip(self.rounds("bypass"),
+                                          self.rounds("crypto"))]
         per = [r[column] / r["packets"] for r in self.mode[mode]]
-        if mode != "limit" and "syscall" in self.mode:
+        if "syscall" in self.mode and \
+                not re.fullmatch("(limit|crypto)(/1)?", mode):
             less = self.mode["syscall"]
             per = [a - b[column] / b["packets"] for a, b in zip(per, less)]
         return per
 
     def value(self, mode):
-        if mode not in self.mode:
+        if not self.has(mode):
             return "-"
         return "%.0f" % statistics.median(self.rounds(mode))
 
     def ratio(self, mode, ref):
         """how much faster mode is than ref"""
-        if mode not in self.mode or ref not in self.mode:
+        if not self.has(mode) or not self.has(ref):
             return "-"
         return "%.2f" % statistics.median(
             b / a for a, b in zip(self.rounds(mode), self.rounds(ref)))
@@ -129,6 +137,27 @@ def cpu():
             ("plain", "limit", "kernel", "kernel-flowid", best)] + [
             best[5:], run.ratio("kernel", best), run.overhead("kernel"),
             run.ratio("device", "plain@device"), run.ratio("device", best)])
+    return head, body
+
+
+def bounds():
+    """what is left when all that the kernel adds to its ciphers is free"""
+    head = ["cipher", "size", "batch", "plain", "bypass", "crypto", "least",
+            "kernel", "user", "kernel : user", "least : user",
+            "device : plain", "bypass : plain"]
+    body, seen = [], set()
+    for run in runs("bench.tsv"):
+        best = run.best()
+        what = run.cipher, run.size, run.batch
+        if run.flows > 1 or not best or not run.has("least") or what in seen:
+            continue
+        seen.add(what)
+        body.append([run.cipher, run.size, run.batch] + [
+            run.value(m) for m in
+            ("plain", "bypass", "crypto", "least", "kernel", best)] + [
+            run.ratio("kernel", best), run.ratio("least", best),
+            run.ratio("device", "plain@device"),
+            run.ratio("bypass@device", "plain@device")])
     return head, body
 
 
@@ -223,8 +252,8 @@ def threads():
             "times", "least", "most"], body
 
 
-TABLES = {f.__name__: f for f in (cpu, flows, ulp, install, insns, base,
-                              threads)}
+TABLES = {f.__name__: f for f in (cpu, bounds, flows, ulp, install, insns,
+                              base, threads)}
 
 
 def main():

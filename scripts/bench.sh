@@ -28,14 +28,14 @@ runs()
 {
 	local cipher size batch lib ciphers sizes batches flows how
 	local opt="-D 198.51.100.2" less="-E syscall"
-	local modes=syscall,plain,plain-ulp zerocopy=''
+	local modes=syscall,plain,plain-ulp,bypass zerocopy=''
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
 			modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
 	done
-	modes+=,kernel,kernel-flowid,limit
-	modes+=,plain@device,device,device-flowid
+	modes+=,kernel,kernel-flowid,limit,crypto
+	modes+=,plain@device,bypass@device,device,device-flowid
 	case $matrix in
 	-*)	echo "$opt $*"
 		return ;;
@@ -66,7 +66,7 @@ runs()
 		done
 	done
 	for flows in 1000 100000; do
-		modes=plain,user-openssl,kernel,kernel-flowid
+		modes=plain,user-openssl,kernel,kernel-flowid,limit,crypto
 		echo "$opt -f $flows $less -R user-openssl" \
 			"-m syscall,$modes,${modes//,//1,}/1"
 	done

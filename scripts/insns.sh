@@ -60,8 +60,8 @@ runs_base()
 runs_check()
 {
 	local env="-D 198.51.100.2 -i -r 7" user='' lib size batch
-	local modes=plain,plain-ulp,limit,kernel,kernel-flowid
-	local device=plain@device,device,device-flowid
+	local modes=plain,plain-ulp,bypass,limit,crypto,kernel,kernel-flowid
+	local device=plain@device,bypass@device,device,device-flowid
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||

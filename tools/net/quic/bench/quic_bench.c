@@ -14,8 +14,9 @@
  * of a loopback socket as another library seals them, byte by byte, and the
  * kernel's counters must account for all packets of a round.
  *
- * The mode "limit" sends nothing: the kernel's AEAD seals the same packets in a
- * loop, by limit.patch. Less than that no kernel's sealing can cost.
+ * The modes "limit" and "crypto" send nothing: the kernel's AEAD seals the same
+ * packets in a loop, by limit.patch, and in "crypto" its cipher for header
+ * protection makes the masks. Less than that no kernel's sealing can cost.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -64,8 +65,13 @@
 #define NSEC		1000000000ULL
 
 #define LIMIT_FILE	"/sys/kernel/debug/quic_limit"
+#define LIMIT_MASKS	(1 << 17)	/* where they are in that file */
 
-enum how { SYSCALL, PLAIN, ULP, LIMIT, USER, KERNEL, FLOWID };
+#define FIRST_PN	0xfffffff0	/* with more bits than are in headers */
+
+enum how {
+	SYSCALL, PLAIN, ULP, BYPASS, LIMIT, CRYPTO, USER, KERNEL, FLOWID
+};
 
 enum lib { OPENSSL, BORINGSSL, GNUTLS, N_LIBS };
 
@@ -127,7 +133,7 @@ struct mode {
  * @to: destination
  * @iov: the data
  * @control: control messages
- * @anc: within @control, for the kernel's modes
+ * @anc: within @control, in modes that have it
  */
 struct call {
 	struct sockaddr_storage to;
@@ -176,16 +182,21 @@ struct worker {
 	pthread_t thread;
 };
 
-/* What the file of limit.patch wants to know */
+/* What the file of limit.patch wants to know, once and for each key */
 struct quic_limit {
 	char alg[64];
-	uint8_t key[32];
+	char hp[64];
 	uint32_t key_len;
 	uint32_t iv_off;
-	uint8_t iv[16];
-	uint64_t pn;
 	uint32_t size;
 	uint32_t hdr;
+};
+
+struct quic_limit_key {
+	uint8_t key[32];
+	uint8_t hp[32];
+	uint8_t iv[16];
+	uint64_t pn;
 };
 
 static const struct {
@@ -193,15 +204,16 @@ static const struct {
 	uint16_t type;
 	size_t key_len;
 	const char *alg;
+	const char *hp;
 } ciphers[] = {
 	[AES_128_GCM] = { "aes-128-gcm", TLS_CIPHER_AES_GCM_128, 16,
-			  "gcm(aes)" },
+			  "gcm(aes)", "ecb(aes)" },
 	[AES_256_GCM] = { "aes-256-gcm", TLS_CIPHER_AES_GCM_256, 32,
-			  "gcm(aes)" },
+			  "gcm(aes)", "ecb(aes)" },
 	[AES_128_CCM] = { "aes-128-ccm", TLS_CIPHER_AES_CCM_128, 16,
-			  "ccm(aes)" },
+			  "ccm(aes)", "ecb(aes)" },
 	[CHACHA20] = { "chacha20", TLS_CIPHER_CHACHA20_POLY1305, 32,
-		       "rfc7539(chacha20,poly1305)" },
+		       "rfc7539(chacha20,poly1305)", "chacha20" },
 };
 
 static const char * const libs[] = { "openssl", "boringssl", "gnutls" };
@@ -367,9 +379,15 @@ static bool in_kernel(const struct mode *m)
 	return m->how == KERNEL || m->how == FLOWID;
 }
 
+/* By the file of limit.patch, without system calls */
+static bool in_loop(const struct mode *m)
+{
+	return m->how == LIMIT || m->how == CRYPTO;
+}
+
 static bool sealed(const struct mode *m)
 {
-	return m->how == USER || m->how == LIMIT || in_kernel(m);
+	return m->how == USER || in_kernel(m);
 }
 
 /* Flows */
@@ -444,61 +462,91 @@ static void pkt_headers(const struct flow *f, uint8_t *pkt, size_t stride)
 	}
 }
 
-static int pkt_seal(enum lib lib, void *ctx, const struct flow *f,
-		    uint8_t *pkt)
+static struct batch pkt_batch(const struct flow *f, uint8_t *pkt)
 {
-	struct batch b = {
+	return (struct batch) {
 		.pkt = pkt,
 		.size = opt.size,
 		.n = opt.batch,
 		.pn_off = 1 + opt.cid_len,
 		.pn = f->pn,
 	};
+}
+
+static int pkt_seal(enum lib lib, void *ctx, const struct flow *f,
+		    uint8_t *pkt)
+{
+	struct batch b = pkt_batch(f, pkt);
 
 	return sealers[lib]->seal(ctx, &b);
 }
 
 /* The limit */
 
-static int limit_open(void)
+static void limit_write(int fd, const void *data, size_t len)
 {
-	int fd = open(LIMIT_FILE, O_RDWR);
-
-	if (fd < 0)
-		die("limit: %s: %m; this kernel is without limit.patch",
-		    LIMIT_FILE);
-	return fd;
+	if (write(fd, data, len) != (ssize_t)len)
+		die("%s: %m", LIMIT_FILE);
 }
 
-static void limit_set(int fd, const struct flow *f, const uint8_t *pkts)
+/* With packets, but without a key */
+static int limit_open(const struct mode *m)
 {
-	bool ccm = opt.cipher == AES_128_CCM;
+	size_t len = opt.batch * opt.size;
 	struct quic_limit q = {
 		.key_len = ciphers[opt.cipher].key_len,
-		.iv_off = ccm,
-		.pn = f->pn,
+		.iv_off = opt.cipher == AES_128_CCM,
 		.size = opt.size,
 		.hdr = 1 + opt.cid_len + PN_LEN,
 	};
-	size_t len = opt.batch * opt.size;
-	uint8_t *arg = xcalloc(1, sizeof(q) + len);
+	int fd = open(LIMIT_FILE, O_RDWR);
+	uint8_t *arg;
 
-	strcpy(q.alg, ciphers[opt.cipher].alg);
-	memcpy(q.key, f->keys.key, sizeof(q.key));
-	memcpy(q.iv + q.iv_off, f->keys.iv, IV_LEN);
-	if (ccm)	/* length of the length field, less one */
-		q.iv[0] = 2;
+	if (fd < 0)
+		die("%s: %s: %m; this kernel is without limit.patch", m->name,
+		    LIMIT_FILE);
+	/* in place of the API's AEAD, the ULP has the library's ChaCha20 */
+	if (m->how == LIMIT || opt.cipher != CHACHA20)
+		strcpy(q.alg, ciphers[opt.cipher].alg);
+	if (m->how == CRYPTO)
+		strcpy(q.hp, ciphers[opt.cipher].hp);
+	arg = xcalloc(1, sizeof(q) + len);
 	memcpy(arg, &q, sizeof(q));
-	memcpy(arg + sizeof(q), pkts, len);
-	if (write(fd, arg, sizeof(q) + len) != (ssize_t)(sizeof(q) + len))
-		die("limit: %m");
+	fill_random(arg + sizeof(q), len);
+	limit_write(fd, arg, sizeof(q) + len);
 	free(arg);
+	return fd;
 }
 
-static void limit_seal(int fd, unsigned long packets)
+static void limit_add(int fd, const struct mode *m, struct flow *f)
 {
-	if (ioctl(fd, 0, packets))
-		die("limit: %m");
+	bool ccm = opt.cipher == AES_128_CCM;
+	struct quic_limit_key k;
+
+	/* that library's nonces have 8 bytes */
+	if (m->how == CRYPTO && opt.cipher == CHACHA20)
+		memset(f->keys.iv, 0, IV_LEN - 8);
+	f->pn = FIRST_PN;
+	memset(&k, 0, sizeof(k));
+	k.pn = f->pn;
+	memcpy(k.key, f->keys.key, sizeof(k.key));
+	memcpy(k.hp, f->keys.hp, sizeof(k.hp));
+	memcpy(k.iv + ccm, f->keys.iv, IV_LEN);
+	if (ccm)	/* length of the length field, less one */
+		k.iv[0] = 2;
+	limit_write(fd, &k, sizeof(k));
+}
+
+static void limit_seal(int fd, unsigned long batches)
+{
+	if (ioctl(fd, 0, batches))
+		die("%s: %m", LIMIT_FILE);
+}
+
+static void limit_read(int fd, void *data, size_t len, off_t off)
+{
+	if (pread(fd, data, len, off) != (ssize_t)len)
+		die("%s: %m", LIMIT_FILE);
 }
 
 /* Calls */
@@ -520,7 +568,8 @@ static void call_init(struct call *c, struct msghdr *msg,
 		      const struct mode *m, const struct sockaddr_storage *to)
 {
 	struct quic_tx_ancillary_data anc = {
-		.flags = (opt.packed ? 0 : QUIC_TX_TAG_ROOM) |
+		.flags = m->how == BYPASS ? QUIC_BYPASS_ENCRYPTION :
+			 (opt.packed ? 0 : QUIC_TX_TAG_ROOM) |
 			 (m->how == FLOWID ? QUIC_TX_FLOW_ID : 0),
 		.conn_id_length = opt.cid_len,
 	};
@@ -535,7 +584,7 @@ static void call_init(struct call *c, struct msghdr *msg,
 	msg->msg_control = c->control;
 	if (opt.batch > 1)
 		cmsg_put(msg, UDP_SEGMENT, &gso, sizeof(gso));
-	if (in_kernel(m))
+	if (in_kernel(m) || m->how == BYPASS)
 		c->anc = cmsg_put(msg, UDP_QUIC_ENCRYPT, &anc, sizeof(anc));
 	if (!msg->msg_controllen)
 		msg->msg_control = NULL;
@@ -692,9 +741,9 @@ static void *worker_run(void *arg)
 	if (w->start)
 		pthread_barrier_wait(w->start);
 	start = times_now();
-	if (w->mode->how == LIMIT)
-		limit_seal(w->fd, w->calls * opt.batch);
-	for (i = 0; w->mode->how != LIMIT && i < w->calls; i += w->msgs)
+	if (in_loop(w->mode))
+		limit_seal(w->fd, w->calls);
+	for (i = 0; !in_loop(w->mode) && i < w->calls; i += w->msgs)
 		worker_call(w);
 	if (w->mode->zerocopy)
 		worker_reap(w, 0, false);
@@ -740,7 +789,9 @@ static void mode_parse(struct mode *m, const char *name)
 		{ "plain", PLAIN, false },
 		{ "plain-before", PLAIN, false },
 		{ "plain-ulp", ULP, false },
+		{ "bypass", BYPASS, false },
 		{ "limit", LIMIT, false },
+		{ "crypto", CRYPTO, false },
 		{ "kernel", KERNEL, false },
 		{ "kernel-flowid", FLOWID, false },
 		{ "device", KERNEL, true },
@@ -769,7 +820,7 @@ static void mode_parse(struct mode *m, const char *name)
 		if (m->zerocopy && m->how != PLAIN)
 			die("%s: not with zerocopy", name);
 	}
-	if (there && (in_kernel(m) || m->how == LIMIT || m->how == SYSCALL))
+	if (there && (in_kernel(m) || in_loop(m) || m->how == SYSCALL))
 		die("no such mode: %s", name);
 	m->to = there || m->device ? &opt.device : &opt.to;
 	if (!m->to->ss_family)
@@ -780,15 +831,15 @@ static int mode_socket(const struct mode *m)
 {
 	int one = 1, fd;
 
-	if (m->how == LIMIT)
-		return limit_open();
+	if (in_loop(m))
+		return limit_open(m);
 	fd = socket(m->to->ss_family, SOCK_DGRAM, 0);
 	if (fd < 0)
 		die("socket: %m");
 	if (m->zerocopy &&
 	    setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)))
 		die("SO_ZEROCOPY: %m");
-	if ((in_kernel(m) || m->how == ULP) &&
+	if ((in_kernel(m) || m->how == ULP || m->how == BYPASS) &&
 	    setsockopt(fd, SOL_UDP, UDP_ULP, QUIC_CRYPTO_ULP_NAME,
 		       strlen(QUIC_CRYPTO_ULP_NAME)))
 		die("%s: this kernel has no %s: %m", m->name,
@@ -806,7 +857,7 @@ static void mode_init(struct mode *m)
 		die("%s: not with -M", m->name);
 	m->round = xcalloc(opt.rounds, sizeof(*m->round));
 	for (t = 0; t < opt.threads; t++) {
-		m->fd[t] = t && !opt.own_sockets && m->how != LIMIT ?
+		m->fd[t] = t && !opt.own_sockets && !in_loop(m) ?
 			   m->fd[0] : mode_socket(m);
 		m->flow[t] = xcalloc(n, sizeof(*m->flow[t]));
 		for (i = 0; i < n; i++) {
@@ -821,6 +872,8 @@ static void mode_init(struct mode *m)
 			} else if (in_kernel(m)) {
 				flow_opt(f, m->fd[t],
 					 UDP_QUIC_ADD_TX_CONNECTION, m->to);
+			} else if (in_loop(m)) {
+				limit_add(m->fd[t], m, f);
 			}
 		}
 	}
@@ -858,26 +911,30 @@ static void verify_like(const struct mode *m, const struct flow *f,
 	free(want);
 }
 
-/* Sets all threads' files up, and verifies the first one's */
+/* A batch by each of the first keys, in turn */
 static void limit_verify(const struct mode *m)
 {
 	size_t len = opt.batch * opt.size;
+	uint8_t mask[MAX_BATCH * SAMPLE];
 	uint8_t *plain, *got;
-	struct flow f;
-	unsigned int t;
+	unsigned int i;
 
 	plain = xcalloc(opt.batch, opt.size);
 	got = xcalloc(opt.batch, opt.size);
-	fill_random(plain, len);
-	flow_init(&f, 0);
-	f.pn = 0xfffffff0;
-	pkt_headers(&f, plain, opt.size);
-	for (t = 0; t < opt.threads; t++)
-		limit_set(m->fd[t], &f, plain);
-	limit_seal(m->fd[0], opt.batch);
-	if (pread(m->fd[0], got, len, 0) != (ssize_t)len)
-		die("limit: %m");
-	verify_like(m, &f, plain, got);
+	for (i = 0; i < m->flows && i < 3; i++) {
+		const struct flow *f = &m->flow[0][i];
+		struct batch b = pkt_batch(f, got);
+
+		limit_read(m->fd[0], plain, len, 0);
+		limit_seal(m->fd[0], 1);
+		limit_read(m->fd[0], got, len, 0);
+		if (m->how == CRYPTO) {
+			limit_read(m->fd[0], mask, opt.batch * SAMPLE,
+				   LIMIT_MASKS);
+			seal_mask(&b, mask);
+		}
+		verify_like(m, f, plain, got);
+	}
 	free(plain);
 	free(got);
 }
@@ -901,7 +958,7 @@ static void mode_verify(const struct mode *m)
 
 	if (m->how == SYSCALL)
 		return;
-	if (m->how == LIMIT) {
+	if (in_loop(m)) {
 		limit_verify(m);
 		return;
 	}
@@ -916,7 +973,7 @@ static void mode_verify(const struct mode *m)
 	setsockopt(rx, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 
 	flow_init(&f, m->how == FLOWID ? UINT32_MAX : 0);
-	f.pn = 0xfffffff0;	/* more than fits into the header */
+	f.pn = FIRST_PN;
 	if (m->how == USER)
 		f.ctx = sealers[m->lib]->flow(&f.keys);
 	else if (in_kernel(m))
@@ -1062,7 +1119,7 @@ static void print_lines(const struct mode *m, unsigned int n,
 static double round_cpu(const struct mode *m, const struct mode *less,
 			unsigned int r)
 {
-	if (!less || m->how == LIMIT)	/* no system calls */
+	if (!less || in_loop(m))	/* no system calls */
 		return m->round[r].cpu;
 	return (double)m->round[r].cpu - less->round[r].cpu;
 }
@@ -1085,7 +1142,7 @@ static void walls_of(double *v, const struct mode *m, const struct mode *less,
 
 	for (r = 0; r < opt.rounds; r++) {
 		v[r] = m->round[r].wall;
-		if (less && m->how != LIMIT)
+		if (less && !in_loop(m))
 			v[r] -= less->round[r].wall;
 		v[r] /= packets;
 	}
@@ -1382,10 +1439,13 @@ static void usage(void)
 	      "CPU time per packet of sending QUIC packets, sealed in different ways\n"
 	      "  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl, user-boringssl,\n"
 	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid,\n"
-	      "              limit; plain-before is plain, before any socket of this\n"
-	      "              kernel had the ULP; after plain or user-...: +zerocopy; after those and\n"
-	      "              plain-ulp: @device, sent to the address of -D; after any:\n"
-	      "              /1, with one flow whatever -f says\n"
+	      "              bypass, limit, crypto; plain-before is plain, before any\n"
+	      "              socket of this kernel had the ULP; bypass asks the ULP to\n"
+	      "              do nothing; limit is the kernel's AEAD in a loop, crypto\n"
+	      "              that and the masks of header protection; after plain or\n"
+	      "              user-...: +zerocopy; after those, plain-ulp, and bypass:\n"
+	      "              @device, sent to the address of -D; after any: /1, with\n"
+	      "              one flow whatever -f says\n"
 	      "  -R mode     what the others are compared with (first, or last)\n"
 	      "  -E mode     leave what is in this mode out of the table: with syscall,\n"
 	      "              the cost of system calls where they are emulated\n"
