@@ -1340,7 +1340,7 @@ static struct quic_test_batch *quic_test_random_batch(struct kunit *test,
 		 prandom_u32_state(rnd) % 40;
 	v.last = v.size - (prandom_u32_state(rnd) % 4 ? 0 :
 			   prandom_u32_state(rnd) %
-			   (v.size - 1 - v.cid_len - v.pn_len));
+			   (v.size - v.cid_len - v.pn_len));
 	b = quic_test_batch(test, &v, false);
 	while (!(prandom_u32_state(rnd) % 2)) {
 		at = prandom_u32_state(rnd) % v.npkts * b->l.stride;
