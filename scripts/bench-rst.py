@@ -119,19 +119,25 @@ def runs(name):
     return out
 
 
+def one_flow():
+    """the runs with one flow, and the fastest library of each"""
+    seen = set()
+    for run in runs("bench.tsv"):
+        best = run.best()
+        what = run.cipher, run.size, run.batch
+        # a datagram has no room for more of the large packets
+        if run.flows == 1 and best and what not in seen:
+            seen.add(what)
+            yield run, best
+
+
 def cpu():
     """CPU time per packet, one flow"""
     head = ["cipher", "size", "batch", "plain", "limit", "kernel", "flow_id",
             "user", "which", "kernel : user", "sealing : limit",
             "device : plain", "device : user"]
-    body, seen = [], set()
-    for run in runs("bench.tsv"):
-        best = run.best()
-        what = run.cipher, run.size, run.batch
-        # a datagram has no room for more of the large packets
-        if run.flows > 1 or not best or what in seen:
-            continue
-        seen.add(what)
+    body = []
+    for run, best in one_flow():
         body.append([run.cipher, run.size, run.batch] + [
             run.value(m) for m in
             ("plain", "limit", "kernel", "kernel-flowid", best)] + [
@@ -145,13 +151,10 @@ def bounds():
     head = ["cipher", "size", "batch", "plain", "bypass", "crypto", "least",
             "kernel", "user", "kernel : user", "least : user",
             "device : plain", "bypass : plain"]
-    body, seen = [], set()
-    for run in runs("bench.tsv"):
-        best = run.best()
-        what = run.cipher, run.size, run.batch
-        if run.flows > 1 or not best or not run.has("least") or what in seen:
+    body = []
+    for run, best in one_flow():
+        if not run.has("least"):
             continue
-        seen.add(what)
         body.append([run.cipher, run.size, run.batch] + [
             run.value(m) for m in
             ("plain", "bypass", "crypto", "least", "kernel", best)] + [

@@ -342,8 +342,8 @@ static void quic_chacha_seal(const struct quic_key *key, u8 *data,
 {
 	u32 state[CHACHA_STATE_WORDS], words[CHACHA_KEY_SIZE / sizeof(u32)];
 	unsigned int hdr_len = 1 + cid_len + pkt->pn_len;
-	u8 iv[CHACHA_IV_SIZE] = {};
 	struct poly1305_desc_ctx poly;
+	u8 iv[CHACHA_IV_SIZE] = {};
 	u8 head[QUIC_CHACHA_HEAD];
 	unsigned int n;
 	__le64 lens[2];

@@ -228,7 +228,7 @@ int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
 		    unsigned int cid_len, u64 expected)
 {
 	unsigned int end = off + l->wire_len;
-	unsigned int i = 0, len;
+	unsigned int i = 0, len, run;
 	struct quic_piece piece = {
 		.base = skb->data,
 		.end = skb_headlen(skb),
@@ -256,10 +256,10 @@ int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
 			return err;
 		i++;
 		off += len;
-		len = quic_pkts_run(&pkts[i], hdr, 1 + cid_len, &piece, off,
+		run = quic_pkts_run(&pkts[i], hdr, 1 + cid_len, &piece, off,
 				    end, l->stride);
-		i += len;
-		off += len * l->stride;
+		i += run;
+		off += run * l->stride;
 	}
 	return 0;
 }
@@ -276,10 +276,10 @@ int quic_pkts_parse(struct quic_pkt *pkts, const struct sk_buff *skb,
 int quic_pkts_clear_tags(const struct quic_pkt *pkts, struct sk_buff *skb,
 			 unsigned int off, const struct quic_layout *l)
 {
-	static const u8 zero[QUIC_TAG_SIZE];
 	const struct quic_pkt *end = pkts + l->npkts;
+	unsigned int pos = l->stride - QUIC_TAG_SIZE;
+	static const u8 zero[QUIC_TAG_SIZE];
 	unsigned int stride = l->stride;
-	unsigned int pos = stride - QUIC_TAG_SIZE;
 	int err = 0;
 
 	for (; pkts < end && !err; pkts++, off += stride) {
