@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # build/bench/linux: build/linux and what is for benchmarks only, the patches
-# in tools/net/quic/bench. What they touch is written once.
+# in lib/bench. What they touch is written once.
 
 . "$(dirname "$0")/lib.sh"
 
-bench=$TOP/tools/net/quic/bench
+bench=$TOP/lib/bench
 tree=$BUILD/bench/linux
 
 "$TOP/scripts/tree.sh"

@@ -4,7 +4,7 @@
 # usage: bench.sh [quick|full]
 #        bench.sh -OPTION...	one run, with options of quic_bench
 #
-# What sending costs, by tools/net/quic/bench, in User Mode Linux, which
+# What sending costs, by lib/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
 # and with the vector ciphers. BENCH_MS: milliseconds of a mode in each round of
 # `full`. Results in build/results/bench.txt, bench.tsv,
@@ -14,7 +14,7 @@
 . "$(dirname "$0")/vm.sh"
 
 matrix=${1:-quick}
-bench=$TOP/tools/net/quic/bench
+bench=$TOP/lib/bench
 root=$BUILD/root
 
 bench_programs()

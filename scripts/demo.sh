@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Boot the x86-64 kernel with the guest root as its disk, and run
-# tools/net/quic/demo-guest.sh there. DEMO_MB and the like reach it, and DEV as
+# lib/demo-guest.sh there. DEMO_MB and the like reach it, and DEV as
 # DEMO_DEV.
 
 . "$(dirname "$0")/lib.sh"

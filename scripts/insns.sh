@@ -6,11 +6,12 @@
 #        insns.sh threads
 #        insns.sh base
 #
-# How many instructions a packet takes, by tools/net/quic/bench, on an x86-64
-# kernel without debugging under QEMU, whose clock counts the instructions that
-# it has emulated: two runs give the same figures (with many flows, the fifth
-# digit may differ), whatever else the machine does. They are compared with those in tools/net/quic/bench/insns.expected,
-# which `update` writes. Results in build/results/insns*.
+# How many instructions a packet takes, by lib/bench, on an x86-64 kernel without
+# debugging under QEMU, whose clock counts the instructions that it has emulated:
+# two runs give the same figures (with many flows, the fifth digit may differ),
+# whatever else the machine does. They are compared with those in
+# lib/bench/insns.expected, which `update` writes. Results in
+# build/results/insns*.
 #
 # With `threads`, how much faster two threads are than one, in time: the machine
 # has two CPUs, each is emulated by a thread of its own. Two CPUs of the host
@@ -22,7 +23,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
 
-bench=$TOP/tools/net/quic/bench
+bench=$TOP/lib/bench
 expected=$bench/insns.expected
 root=$BUILD/root
 initrd=$BUILD/bench/initramfs

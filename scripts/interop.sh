@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The UML kernel on the guest root: the tests of tools/net/quic, the demo with
+# The UML kernel on the guest root: the tests of lib, the demo with
 # small files, with and without a device, and the kernel's own UDP tests as
 # they are and with the ULP attached to their sockets. Results in
 # build/results/interop-*.tap.

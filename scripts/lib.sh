@@ -159,6 +159,6 @@ conclude()
 CCACHE=()
 if command -v ccache >/dev/null; then
 	CCACHE=("CC=ccache gcc" "HOSTCC=ccache gcc")
-	export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
+	# the user's own cache: a second clone starts warm
 	export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
 fi

@@ -12,10 +12,10 @@ vng=virtme-ng_1.35-1_all.deb
 vng_sha256=e7b9d2f28e34766446db5c40b7fdd9a09ed561af21e4aa580a660ff9a0a86f5a
 root=$BUILD/root
 
-# what the tests need, then what tools/net/quic asks for
+# what the tests need, then what lib asks for
 packages=(ethtool gcc iproute2 iptables iputils-ping kmod libc6-dev libssl-dev
 	  make procps python3 rsync tcpdump udev)
-list=$TOP/tools/net/quic/packages.txt
+list=$TOP/lib/packages.txt
 if [ -f "$list" ]; then
 	mapfile -t -O ${#packages[@]} packages < <(grep -oE '^[a-z0-9.+-]+' "$list")
 fi

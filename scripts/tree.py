@@ -53,8 +53,7 @@ def overlay():
         found = {os.path.relpath(os.path.join(d, f), TOP)
                  for r in ROOTS for d, _, names in
                  os.walk(os.path.join(TOP, r)) for f in names}
-    # tools/net/quic is ours, the kernel takes what the series names
-    found = {f for f in found if not f.startswith("tools/net/") or f in listed}
+    # other directories of ours are not in ROOTS
     missing = sorted(f for f in listed
                      if not os.path.exists(os.path.join(TOP, f)))
     if missing:

@@ -39,12 +39,12 @@ probe_kvm()
 	fi
 }
 
-# tools/net/quic with the headers of our kernel, compiled in the guest root
+# lib with the headers of our kernel, compiled in the guest root
 tools()
 {
 	local src=/usr/src/quic
 	as_root mkdir -p "$BUILD/root$src/include/linux"
-	as_root rsync -rpt "$TOP/tools/net/quic/" "$BUILD/root$src/"
+	as_root rsync -rpt "$TOP/lib/" "$BUILD/root$src/"
 	as_root rsync -t "$BUILD"/headers/include/linux/{quic,udp}.h \
 		"$BUILD/root$src/include/linux/"
 	as_root chroot "$BUILD/root" make -C "$src"
@@ -66,7 +66,7 @@ provision_root()
 		'         else 0x4321fedc)' |
 		as_root tee "$bin/poweroff" >/dev/null
 	as_root chmod 755 "$bin/poweroff"
-	step tools "building tools/net/quic in the guest root" tools
+	step tools "building lib in the guest root" tools
 }
 
 # lines for guest-tests.sh: the kernel's own UDP tests in the guest root, as
