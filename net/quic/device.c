@@ -305,10 +305,19 @@ static bool quic_dev_taken(const struct quic_flow *flow, unsigned int phase)
 	return taken;
 }
 
-/* Offer a key to the device. Only one sender waits for that at a time: packets
- * of others are sealed in software, and what was refused is offered again when
- * something has changed.
+/* Is it worth offering the key to the device? What was refused is offered again
+ * when something has changed, and only one sender at a time makes an offer: the
+ * packets of all others are sealed in software meanwhile.
  */
+static bool quic_dev_wanted(const struct quic_flow *flow, unsigned int phase,
+			    const struct net_device *netdev)
+{
+	return quic_dev_can(netdev, flow) && !READ_ONCE(netdev->quicdev_full) &&
+	       READ_ONCE(flow->dev_tried[phase]) != quic_dev_attempt(netdev) &&
+	       !quic_dev_taken(flow, phase) && !mutex_is_locked(&quic_dev_lock);
+}
+
+/* Offer a key to the device. This sleeps, so the caller holds @netdev. */
 static void quic_dev_try_bind(struct sock *sk, struct quic_flow *flow,
 			      struct quic_key *key, struct sk_buff *skb,
 			      const struct quic_pkt *pkt,
@@ -319,10 +328,6 @@ static void quic_dev_try_bind(struct sock *sk, struct quic_flow *flow,
 	struct quic_dev_tx *dtx;
 	bool bound;
 
-	if (!quic_dev_can(netdev, flow) || READ_ONCE(netdev->quicdev_full) ||
-	    READ_ONCE(flow->dev_tried[phase]) == attempt ||
-	    quic_dev_taken(flow, phase) || mutex_is_locked(&quic_dev_lock))
-		return;
 	/* Not under the lock, as transforms may have to wait for a module */
 	dtx = quic_dev_tx_alloc(skb, flow, key, pkt);
 	if (!dtx) {
@@ -387,10 +392,52 @@ static bool quic_dev_headers_ok(const struct dst_entry *dst,
 /* Does the route end at the device, with nothing in between? A VRF shows
  * packets to taps before they get to it.
  */
-static bool quic_dev_direct(const struct dst_entry *dst)
+static bool quic_dev_direct(const struct dst_entry *dst,
+			    const struct net_device *netdev)
 {
-	return dst->dev->quicdev_ops && !dst_xfrm(dst) && !dst->lwtstate &&
-	       !netif_is_l3_slave(dst->dev);
+	return netdev->quicdev_ops && !dst_xfrm(dst) && !dst->lwtstate &&
+	       !netif_is_l3_slave(netdev);
+}
+
+/* Find the offload of a key in the device that @skb is routed to. Offer the key
+ * to the device if it does not have it.
+ *
+ * A route may lose its device at any time, and the device is then freed after a
+ * grace period: RCU protects it until it is held, and it must be held before
+ * anything sleeps.
+ *
+ * Return: the offload, with a reference, or NULL.
+ */
+static struct quic_dev_tx *quic_dev_offer(struct sock *sk,
+					  struct quic_flow *flow,
+					  struct quic_key *key,
+					  struct sk_buff *skb,
+					  const struct quic_layout *l,
+					  const struct quic_pkt *pkt)
+{
+	struct dst_entry *dst = skb_dst(skb);
+	struct quic_dev_tx *dtx = NULL;
+	netdevice_tracker tracker;
+	struct net_device *netdev;
+	bool wanted = false;
+
+	rcu_read_lock();
+	netdev = dst_dev_rcu(dst);
+	if (quic_dev_direct(dst, netdev) && quic_dev_headers_ok(dst, skb) &&
+	    quic_dev_pkts_ok(netdev, l)) {
+		dtx = quic_dev_tx_get(flow, key, pkt->phase, netdev);
+		wanted = !dtx && quic_dev_wanted(flow, pkt->phase, netdev);
+	}
+	if (wanted)
+		netdev_hold(netdev, &tracker, GFP_ATOMIC);
+	rcu_read_unlock();
+
+	if (wanted) {
+		quic_dev_try_bind(sk, flow, key, skb, pkt, netdev);
+		dtx = quic_dev_tx_get(flow, key, pkt->phase, netdev);
+		netdev_put(netdev, &tracker);
+	}
+	return dtx;
 }
 
 /* From here on the packets must not be taken apart by anything but GSO */
@@ -419,20 +466,10 @@ bool quic_dev_seal(struct sock *sk, struct quic_flow *flow,
 		   struct quic_key *key, struct sk_buff *skb, unsigned int off,
 		   const struct quic_layout *l, const struct quic_pkt *pkts)
 {
-	struct dst_entry *dst = skb_dst(skb);
-	struct net_device *netdev = dst->dev;
 	struct quic_dev_tx *dtx;
 	struct quic_skb_ext *ext;
 
-	if (!quic_dev_direct(dst) || !quic_dev_headers_ok(dst, skb) ||
-	    !quic_dev_pkts_ok(netdev, l))
-		return false;
-
-	dtx = quic_dev_tx_get(flow, key, pkts[0].phase, netdev);
-	if (!dtx) {
-		quic_dev_try_bind(sk, flow, key, skb, &pkts[0], netdev);
-		dtx = quic_dev_tx_get(flow, key, pkts[0].phase, netdev);
-	}
+	dtx = quic_dev_offer(sk, flow, key, skb, l, &pkts[0]);
 	if (!dtx)
 		return false;
 

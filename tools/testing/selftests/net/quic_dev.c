@@ -29,6 +29,7 @@
 #include <linux/net_tstamp.h>
 #include <linux/if_link.h>
 #include <linux/if_packet.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "../kselftest.h"
@@ -39,6 +40,7 @@
 #define GENS		256	/* that may still be waiting for a neighbour */
 #define CID_LEN		8
 #define FRAME_MAX	(80 * 1024)
+#define PKT_MAX		1400
 
 #define PN_FIRST	1000
 
@@ -90,7 +92,7 @@ static struct {
 	unsigned int port, calls, seconds, gso, size, cid_len, pn_len, flows;
 	unsigned int threads, update, replace, own, gap_us, wait_ms;
 	bool forever, room, del_first, close_first, hold, gaps, connected;
-	bool stamps, options;
+	bool stamps, options, at_once;
 } opt = {
 	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
 	.calls = 100, .gso = 1, .size = 1200, .cid_len = CID_LEN, .pn_len = 4,
@@ -623,6 +625,76 @@ static void *sender(void *arg)
 	return NULL;
 }
 
+/**
+ * struct first - the first packet of a connection, for sendmmsg()
+ * @tx: arguments of the call
+ * @data: packet
+ */
+struct first {
+	struct tx tx;
+	uint8_t data[PKT_MAX];
+};
+
+static void first_build(struct first *first, struct msghdr *msg,
+			struct conn *c, struct batch *b)
+{
+	batch_init(b, &c->gen[0], PN_FIRST, 1, opt.size, opt.size);
+	b->pkt[0].pn_len = opt.pn_len;
+	b->room = opt.room;
+	batch_build(b);
+	tx_init(&first->tx, c->fd, opt.connected ? NULL : &dst);
+	tx_batch(&first->tx, b);
+	memcpy(first->data, b->plain, b->plain_len);
+	first->tx.one.iov_base = first->data;
+	tx_msg(&first->tx, msg);
+}
+
+/* Wait to be told to go on. All memory is there by then: a memory cgroup that
+ * this process is put into meanwhile has nothing to charge before the next call
+ * makes the kernel allocate something.
+ */
+static void wait_for_line(void)
+{
+	char c;
+
+	if (mlockall(MCL_CURRENT))
+		err(1, "locking memory");
+	dprintf(STDOUT_FILENO, "ready\n");
+	while (read(STDIN_FILENO, &c, 1) == 1)
+		if (c == '\n')
+			return;
+	errx(1, "nobody said to go on");
+}
+
+/* Send the first packets of all connections in one call. */
+static void send_at_once(struct sender *s)
+{
+	struct mmsghdr *msgs = calloc(opt.flows, sizeof(*msgs));
+	struct first *first = calloc(opt.flows, sizeof(*first));
+	struct batch *b = malloc(sizeof(*b));
+	int i, n;
+
+	if (!msgs || !first || !b)
+		errx(1, "no memory");
+	for (i = 0; i < (int)opt.flows; i++)
+		first_build(&first[i], &msgs[i].msg_hdr, s->conns[i], b);
+	wait_for_line();
+	n = sendmmsg(s->fd, msgs, opt.flows, 0);
+	if (n < 0) {
+		stat.errors++;
+		stat.error = errno;
+	}
+	for (i = 0; i < n; i++) {
+		pn_set(s->conns[i], PN_FIRST, PN_SENT);
+		s->conns[i]->next = PN_FIRST + 1;
+		stat.sent++;
+	}
+	stat.calls++;
+	free(b);
+	free(first);
+	free(msgs);
+}
+
 static void sender_init(struct sender *s, int home)
 {
 	unsigned int i;
@@ -685,6 +757,8 @@ static void usage(void)
 		"  [-G: gaps in packet numbers] [-f flows] [-j threads]\n"
 		"  [-u calls per key update] [-D calls per flow]\n"
 		"  [-b n: every nth call is sealed in user space]\n"
+		"  [-m: wait for a line, send the first packets of all flows\n"
+		"      in one call, and no others]\n"
 		"  [-X: remove flows | -x: close, before receiving the rest]\n"
 		"  [-H: hold the sockets until SIGTERM]\n"
 		"  [-w ms to wait for the rest]\n");
@@ -721,6 +795,7 @@ static const struct {
 	{ 'k', .flag = &opt.connected },
 	{ 's', .flag = &opt.stamps },
 	{ 'o', .flag = &opt.options },
+	{ 'm', .flag = &opt.at_once },
 	{ 'X', .flag = &opt.del_first },
 	{ 'x', .flag = &opt.close_first },
 	{ 'H', .flag = &opt.hold },
@@ -787,7 +862,8 @@ static void parse_options(int argc, char **argv, int home)
 	/* Shorter connection IDs do not tell connections apart. */
 	if (optind != argc || !opt.gso || opt.gso > MAX_PKTS || !opt.flows ||
 	    opt.cid_len > QUIC_MAX_CONNECTION_ID_SIZE || !opt.pn_len ||
-	    opt.pn_len > 4 || opt.size < 200 || opt.size > 1400 ||
+	    opt.pn_len > 4 || opt.size < 200 || opt.size > PKT_MAX ||
+	    (opt.at_once && (opt.gso > 1 || opt.threads)) ||
 	    (opt.cid_len < 4 && (opt.flows > 1 || opt.threads > 1 ||
 				 opt.replace)))
 		usage();
@@ -852,7 +928,9 @@ int main(int argc, char **argv)
 		sender_init(&senders[i], home);
 		senders[i].lockstep = !opt.threads;
 	}
-	if (opt.threads)
+	if (opt.at_once)
+		send_at_once(&senders[0]);
+	else if (opt.threads)
 		senders_run(senders, n);
 	else
 		sender(&senders[0]);

@@ -35,7 +35,8 @@ key_update delete_load delete_in_flight close_in_flight update_in_flight
 threads many_flows
 add_refused add_delayed table_limit keys_lost keys_lost_load corrupt
 reset reset_requeued free_crypto
-netns_move netns_exit unregister unregister_load devlink_reload module_unload
+netns_move netns_exit unregister unregister_load unregister_throttled
+devlink_reload module_unload
 "
 
 # The two ends: namespace and device of each, addresses of the second
@@ -1884,6 +1885,87 @@ test_unregister_load()
 		expect_safe
 		spare_del
 	done
+}
+
+# memory_cgroup PATH: in which everything is over memory.high
+memory_cgroup()
+{
+	local root=/sys/fs/cgroup
+
+	mountpoint -q $root || mount -t cgroup2 none $root || return
+	echo +memory >$root/cgroup.subtree_control &&
+		mkdir "$1" && echo 0 >"$1/memory.high"
+}
+
+# fallen_asleep PID SECONDS: wait until a task sleeps in the kernel and only
+# SIGKILL can wake it up. Another process for each look would take too long.
+fallen_asleep()
+{
+	local end=$((SECONDS + $2 * slow)) seen=0 state nap
+
+	exec {nap}<> <(:)
+	while [ $seen -lt 5 ] && [ $SECONDS -le $end ] && [ -d "/proc/$1" ]; do
+		read -r _ _ state _ <"/proc/$1/stat"
+		seen=$((seen + 1))
+		[ "$state" = D ] || seen=0
+		read -rt 0.01 -u "$nap"
+	done 2>/dev/null
+	exec {nap}>&-
+	[ $seen = 5 ]
+}
+
+ended()	{ ! kill -0 "$1" 2>/dev/null; }
+
+log_mark()
+{
+	mark="quic.sh $$: $test $RANDOM"
+	echo "$mark" >/dev/kmsg
+}
+
+# The kernel has not complained since log_mark
+expect_quiet_log()
+{
+	dmesg | sed -n "/$mark/,\$p" >"$tmp/log"
+	[ -s "$tmp/log" ] || fail "cannot read the kernel log"
+	! grep -E "BUG: |WARNING: |waiting for .* to become free" "$tmp/log" ||
+		fail "the kernel complains"
+}
+
+# The kernel makes a task that is over memory.high sleep for up to two seconds
+# once more than 64 pages are charged in one system call. Here the pages are
+# for keys that are offered to the device. It is deleted during that sleep.
+test_unregister_throttled()
+{
+	local DEV=a9 dst=203.0.113.2 cgroup=/sys/fs/cgroup/quic-$$
+	local id_a id_b go mark
+
+	need_nsim || return
+	try spare || return
+	try memory_cgroup "$cgroup" || ! spare_del || return
+	ipa neigh replace "$dst" dev a9 nud permanent \
+		lladdr "$(in_b cat /sys/class/net/b9/address)"
+	log_mark
+	before
+	mkfifo "$tmp/go"
+	exec {go}<>"$tmp/go"
+	"$quic_dev" -S "$A" -R "$B" -d "$dst" -C "$B:" -f 512 -m -w 500 \
+		<"$tmp/go" >"$tmp/load" 2>&1 &
+	load_pid=$!
+	wait_for 60 grep -q ready "$tmp/load" ||
+		fail "no sender: $(tail -n 1 "$tmp/load")"
+	echo "$load_pid" >"$cgroup/cgroup.procs"
+	echo >&"$go"
+	fallen_asleep "$load_pid" 10 || fail "the sender is not throttled"
+	nsim_del "$id_a"
+	wait_for 20 ended "$load_pid" || fail "the sender does not return"
+	load_end
+	exec {go}>&-
+	expect_safe
+	expect QuicTxDevice -gt 0
+	expect_quiet_log
+	spare_del
+	rm "$tmp/go"
+	rmdir "$cgroup"
 }
 
 test_devlink_reload()
