@@ -6,6 +6,7 @@
 #define _NET_UDP_ULP_H
 
 #include <linux/jump_label.h>
+#include <linux/net.h>
 #include <linux/sockptr.h>
 #include <linux/udp.h>
 
@@ -96,8 +97,7 @@ struct udp_ulp *udp_ulp_attach(struct sock *sk, const struct udp_ulp_ops *ops);
 void udp_ulp_release(struct sock *sk);
 int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
 		       unsigned int optlen);
-int udp_ulp_getsockopt(struct sock *sk, char __user *optval,
-		       int __user *optlen);
+int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt);
 
 /**
  * udp_ulp_get - the ULP of a socket
@@ -142,8 +142,7 @@ static inline int udp_ulp_setsockopt(struct sock *sk, int optname,
 	return -ENOPROTOOPT;
 }
 
-static inline int udp_ulp_getsockopt(struct sock *sk, char __user *optval,
-				     int __user *optlen)
+static inline int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt)
 {
 	return -ENOPROTOOPT;
 }

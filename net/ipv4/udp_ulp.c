@@ -5,6 +5,7 @@
 
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/net.h>
 #include <linux/skmsg.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
@@ -169,7 +170,6 @@ void udp_ulp_release(struct sock *sk)
 	ops->release(ulp);
 	module_put(ops->owner);
 }
-EXPORT_SYMBOL_GPL(udp_ulp_release);
 
 static int udp_ulp_copy_name(char *name, sockptr_t optval, unsigned int optlen)
 {
@@ -222,25 +222,21 @@ int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
 /**
  * udp_ulp_getsockopt - UDP_ULP: the name of the attached ULP
  * @sk: UDP socket
- * @optval: where to, at most UDP_ULP_NAME_MAX bytes
- * @optlen: room there; becomes the bytes written, 0 where there is no ULP
+ * @opt: room for the name, of which at most UDP_ULP_NAME_MAX bytes are used;
+ *	 its length becomes the bytes written, 0 if there is no ULP
  *
  * Context: process.
  * Return: 0, -EINVAL or -EFAULT.
  */
-int udp_ulp_getsockopt(struct sock *sk, char __user *optval, int __user *optlen)
+int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt)
 {
 	const struct udp_ulp *ulp = udp_ulp_get(sk);
-	int len;
 
-	if (get_user(len, optlen))
-		return -EFAULT;
-	if (len < 0)
+	if (opt->optlen < 0)
 		return -EINVAL;
-	len = ulp ? min(len, UDP_ULP_NAME_MAX) : 0;
-	if (put_user(len, optlen))
-		return -EFAULT;
-	if (len && copy_to_user(optval, ulp->ops->name, len))
+	opt->optlen = ulp ? min(opt->optlen, UDP_ULP_NAME_MAX) : 0;
+	if (opt->optlen && copy_to_iter(ulp->ops->name, opt->optlen,
+					&opt->iter_out) != opt->optlen)
 		return -EFAULT;
 	return 0;
 }

@@ -207,7 +207,7 @@ static void quic_chacha_key(u32 *key, const u8 *bytes)
 {
 	unsigned int i;
 
-	for (i = 0; i < CHACHA_KEY_SIZE / sizeof(u32); i++)
+	for (i = 0; i < CHACHA_KEY_WORDS; i++)
 		key[i] = get_unaligned_le32(bytes + i * sizeof(u32));
 }
 
@@ -215,18 +215,19 @@ static void quic_chacha_key(u32 *key, const u8 *bytes)
 static void quic_hp_masks_chacha(const struct quic_hp *hp, u8 *samples,
 				 unsigned int n)
 {
-	u32 state[CHACHA_STATE_WORDS], key[CHACHA_KEY_SIZE / sizeof(u32)];
+	u32 key[CHACHA_KEY_WORDS];
+	struct chacha_state state;
 	unsigned int i;
 	u8 *p;
 
 	quic_chacha_key(key, hp->key);
 	for (i = 0; i < n; i++) {
 		p = samples + i * QUIC_HP_SAMPLE_SIZE;
-		chacha_init(state, key, p);
+		chacha_init(&state, key, p);
 		memset(p, 0, QUIC_HP_MASK_SIZE);
-		chacha20_crypt(state, p, p, QUIC_HP_MASK_SIZE);
+		chacha20_crypt(&state, p, p, QUIC_HP_MASK_SIZE);
 	}
-	memzero_explicit(state, sizeof(state));
+	chacha_zeroize_state(&state);
 	memzero_explicit(key, sizeof(key));
 }
 
@@ -340,36 +341,37 @@ static void quic_chacha_seal(const struct quic_key *key, u8 *data,
 			     unsigned int len, const struct quic_pkt *pkt,
 			     unsigned int cid_len)
 {
-	u32 state[CHACHA_STATE_WORDS], words[CHACHA_KEY_SIZE / sizeof(u32)];
 	unsigned int hdr_len = 1 + cid_len + pkt->pn_len;
 	struct poly1305_desc_ctx poly;
+	u32 words[CHACHA_KEY_WORDS];
 	u8 iv[CHACHA_IV_SIZE] = {};
 	u8 head[QUIC_CHACHA_HEAD];
+	struct chacha_state state;
 	unsigned int n;
 	__le64 lens[2];
 
 	len -= hdr_len + QUIC_TAG_SIZE;
 	quic_nonce(iv + sizeof(u32), key->iv, pkt->pn);
 	quic_chacha_key(words, key->secret);
-	chacha_init(state, words, iv);
+	chacha_init(&state, words, iv);
 
 	n = min_t(unsigned int, len, sizeof(head) - CHACHA_BLOCK_SIZE);
 	memset(head, 0, CHACHA_BLOCK_SIZE);
 	memcpy(head + CHACHA_BLOCK_SIZE, data + hdr_len, n);
-	chacha20_crypt(state, head, head, CHACHA_BLOCK_SIZE + n);
+	chacha20_crypt(&state, head, head, CHACHA_BLOCK_SIZE + n);
 	poly1305_init(&poly, head);
 	quic_poly1305_padded(&poly, data, hdr_len);
 
 	data += hdr_len;
 	memcpy(data, head + CHACHA_BLOCK_SIZE, n);
-	chacha20_crypt(state, data + n, data + n, len - n);
+	chacha20_crypt(&state, data + n, data + n, len - n);
 	quic_poly1305_padded(&poly, data, len);
 	lens[0] = cpu_to_le64(hdr_len);
 	lens[1] = cpu_to_le64(len);
 	poly1305_update(&poly, (const u8 *)lens, sizeof(lens));
 	poly1305_final(&poly, data + len);
 
-	memzero_explicit(state, sizeof(state));
+	chacha_zeroize_state(&state);
 	memzero_explicit(words, sizeof(words));
 	memzero_explicit(head, CHACHA_BLOCK_SIZE);
 	memzero_explicit(iv, sizeof(iv));

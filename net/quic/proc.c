@@ -30,17 +30,18 @@ static const struct snmp_mib quic_mib_list[] = {
 	SNMP_MIB_ITEM("QuicTxDeviceBytes", QUIC_MIB_TX_DEVICE_BYTES),
 	SNMP_MIB_ITEM("QuicTxDeviceFallback", QUIC_MIB_TX_DEVICE_FALLBACK),
 	SNMP_MIB_ITEM("QuicTxDeviceDrop", QUIC_MIB_TX_DEVICE_DROP),
-	SNMP_MIB_SENTINEL
 };
 
 static int quic_stat_seq_show(struct seq_file *seq, void *v)
 {
-	unsigned long buf[__QUIC_MIB_MAX] = {};
+	unsigned long buf[ARRAY_SIZE(quic_mib_list)] = {};
+	const int cnt = ARRAY_SIZE(quic_mib_list);
 	struct net *net = seq->private;
 	int i;
 
-	snmp_get_cpu_field_batch(buf, quic_mib_list, quic_net(net)->mib);
-	for (i = 0; quic_mib_list[i].name; i++)
+	snmp_get_cpu_field_batch_cnt(buf, quic_mib_list, cnt,
+				     quic_net(net)->mib);
+	for (i = 0; i < cnt; i++)
 		seq_printf(seq, "%-32s\t%lu\n", quic_mib_list[i].name, buf[i]);
 	return 0;
 }

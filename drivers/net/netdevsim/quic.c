@@ -54,8 +54,8 @@ struct nsim_quic_key {
 	bool ready;
 	struct delayed_work ack;
 	union {
-		struct crypto_aes_ctx aes;
-		u32 chacha[CHACHA_KEY_SIZE / sizeof(u32)];
+		struct aes_enckey aes;
+		u32 chacha[CHACHA_KEY_WORDS];
 	};
 	struct crypto_aead *aead;
 
@@ -139,16 +139,16 @@ static int nsim_quic_encrypt(struct nsim_quic_key *key, u8 *pkt,
 static void nsim_quic_hp_mask(const struct nsim_quic_key *key,
 			      const u8 *sample, u8 *mask)
 {
-	u32 state[CHACHA_STATE_WORDS];
+	struct chacha_state state;
 
 	if (key->flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305) {
 		aes_encrypt(&key->aes, mask, sample);
 		return;
 	}
-	chacha_init(state, key->chacha, sample);
+	chacha_init(&state, key->chacha, sample);
 	memset(mask, 0, QUIC_HP_MASK_SIZE);
-	chacha20_crypt(state, mask, mask, QUIC_HP_MASK_SIZE);
-	memzero_explicit(state, sizeof(state));
+	chacha20_crypt(&state, mask, mask, QUIC_HP_MASK_SIZE);
+	chacha_zeroize_state(&state);
 }
 
 /* RFC 9001 5.4.1 */
@@ -518,8 +518,8 @@ static int nsim_quic_set_hp(struct nsim_quic_key *key,
 	unsigned int i;
 
 	if (flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305)
-		return aes_expandkey(&key->aes, flow->header_key,
-				     flow->key_size);
+		return aes_prepareenckey(&key->aes, flow->header_key,
+					 flow->key_size);
 	for (i = 0; i < ARRAY_SIZE(key->chacha); i++)
 		key->chacha[i] = get_unaligned_le32(flow->header_key +
 						    i * sizeof(u32));
