@@ -8,9 +8,6 @@ set -euo pipefail
 # shellcheck disable=SC2034 # used by the scripts that source this file
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
-LOG=$BUILD/log
-RES=$BUILD/results
-TREE=$BUILD/linux
 JOBS=${JOBS:-$(nproc)}
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
 export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=quic KBUILD_BUILD_HOST=build
@@ -18,10 +15,11 @@ export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=quic KBUILD_BUILD_HOST=build
 # the kernel's makes are none of our make's
 unset MAKEFLAGS MFLAGS MAKELEVEL
 
-mkdir -p "$LOG" "$RES"
-
 say()	{ printf '%s\n' "== $*" >&2; }
 die()	{ printf '%s\n' "error: $*" >&2; exit 1; }
+
+# BASE, PRISTINE, OUT, TREE, LOG, RES
+. "$TOP/scripts/base.sh"
 
 # as_root COMMAND...: run it as root
 as_root()
@@ -36,7 +34,7 @@ as_root()
 }
 
 # step LOG TITLE COMMAND...: run a long command with its output in
-# build/log/LOG.log and a line of progress, and name the log when it fails
+# $LOG/LOG.log and a line of progress, and name the log when it fails
 step()
 {
 	local log=$LOG/$1.log title=$2 start=$SECONDS pid rc=0 lines last=0
@@ -118,7 +116,6 @@ need_build()
 	need "building the kernel" gcc g++ make flex bison bc perl python3 git \
 		patch xz-utils libc6-dev libelf-dev libssl-dev rsync kmod \
 		ccache
-	[ -n "${KSRC:-}" ] || need "the kernel source" linux-source-6.12
 }
 
 # kmake OUTPUT ARGUMENT...: make in the patched tree
@@ -134,8 +131,8 @@ kmake()
 install_headers()
 {
 	step headers "installing the kernel's uapi headers" \
-		kmake "$BUILD/headers" ARCH=x86_64 headers_install \
-		INSTALL_HDR_PATH="$BUILD/headers"
+		kmake "$OUT/headers" ARCH=x86_64 headers_install \
+		INSTALL_HDR_PATH="$OUT/headers"
 }
 
 # results ARGUMENT...: see results.py
