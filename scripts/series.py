@@ -192,10 +192,13 @@ def edit(pristine, where):
     repo.put({p: patchset.pristine_file(p) for p in touched})
     repo.commit("Linux %s\n" % patchset.release)
     repo.git("tag", "base")
-    for patch, changed in patchset.steps():
-        repo.put(changed)
-        repo.commit("%s\n%s%s/%s\n" % (patch.message, TRAILER, patch.section,
-                                       patch.name))
+    try:
+        for patch, changed in patchset.steps():
+            repo.put(changed)
+            repo.commit("%s\n%s%s/%s\n" % (patch.message, TRAILER,
+                                           patch.section, patch.name))
+    except Error as e:
+        raise Error("%s\n%s ends before that patch" % (e, where)) from e
     # an overlay that is ahead of the patches is changes to be sorted in
     repo.put({p: patchset.overlay_file(p) for p in patchset.overlay})
     if repo.git("status", "--porcelain"):
@@ -233,9 +236,13 @@ def commits_of(repo, sections):
     names = repo.git("rev-list", "--reverse", "base..HEAD").decode().split()
     commits = [Commit(repo, n) for n in names]
     number, section = 0, next(iter(sections))
+    seen = {section}
     for c in commits:
         if c.section and c.section != section:
+            if c.section in seen:
+                raise Error("commits of [%s] stand in two places" % c.section)
             number, section = 0, c.section
+            seen.add(section)
         c.section = section
         number += 1
         c.new = "%04d-%s" % (number, c.slug())
@@ -265,18 +272,18 @@ def is_overlay(patchset, path):
 
 def move_overrides(commits):
     """give the patches of older bases the new names of those they override"""
+    new = {c.old: os.path.join(c.section, c.new) for c in commits if c.old}
     for base in sorted(os.listdir(PATCHES)):
         if not re.fullmatch(r"\d+\.\d+", base):
             continue
-        moves = []
-        for c in commits:
-            old = os.path.join(PATCHES, base, c.section, c.old or "")
-            if c.old and c.old != c.new and os.path.isfile(old):
-                os.rename(old, old + ".moving")
-                moves.append((old + ".moving",
-                              os.path.join(PATCHES, base, c.section, c.new)))
-        for old, new in moves:
-            os.rename(old, new)
+        top = os.path.join(PATCHES, base)
+        moves = [(os.path.join(d, n), os.path.join(top, new[n]))
+                 for d, _, names in os.walk(top) for n in names if n in new]
+        for old, _ in moves:
+            os.rename(old, old + ".moving")
+        for old, dst in moves:
+            os.makedirs(os.path.dirname(dst), exist_ok=True)
+            os.rename(old + ".moving", dst)
 
 
 def fold_newest(repo, patchset):
@@ -298,7 +305,9 @@ def fold_newest(repo, patchset):
               repo.diff(c.parent, c.name, rest))
         lines.setdefault(c.section, []).append(
             c.new + ":" + "".join(" " + w for w in whole))
-    write(os.path.join(PATCHES, "series"), "\n".join(
+    series = os.path.join(PATCHES, "series")
+    head = re.match(r"(#.*\n|\n)*", read(series).decode()).group()
+    write(series, head + "\n".join(
         "[%s]\n%s" % (s, "".join(line + "\n" for line in ls))
         for s, ls in lines.items()))
     move_overrides(commits)
