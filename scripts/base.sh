@@ -50,9 +50,9 @@ else
 fi
 export BASE
 
-# shellcheck disable=SC2034 # used by the scripts that source this file
 OUT=$BUILD/$BASE
-TREE=$OUT/linux
 LOG=$OUT/log
 RES=$OUT/results
+# shellcheck disable=SC2034 # used by the scripts that source this file
+TREE=$OUT/linux
 mkdir -p "$LOG" "$RES"

@@ -22,6 +22,7 @@ debian_apt()
 
 debian_mirrors()
 {
+	# shellcheck disable=SC2016 # apt expands it
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
 		grep -v -e security -e '^file:' | awk '!seen[$0]++'
 }

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What reviewers' programs would say, as TAP in build/results/lint.tap. Each
-# patch of the series is applied to a pristine tree in its turn and what it
-# touches is compiled with W=1 and checked by sparse.
+# What reviewers' programs would say, as TAP in build/BASE/results/lint.tap.
+# Each patch of the series is applied to a pristine tree in its turn, and what
+# it touches is compiled with W=1 and checked by sparse. A file that the
+# compiler does not see with its patch is an error.
 
 . "$(dirname "$0")/lib.sh"
 
-lint=$BUILD/lint
+lint=$OUT/lint
 tap=$RES/lint.tap
 tree=$lint/linux
 n=0
@@ -55,22 +56,64 @@ checkpatch_trace()
 		-f "$TREE/net/quic/trace.h"
 }
 
+# our own copy of the pristine tree, each patch in its turn on top
 pristine()
 {
 	local f
 	if [ "$(cat "$TREE.id")" != "$(cat "$tree.id" 2>/dev/null)" ]; then
 		rm -rf "$tree" "$tree.id"
-		rsync -a --link-dest="$base" --exclude=/.git "$base/" "$tree/"
+		rsync -a --link-dest="$PRISTINE" --exclude=/.git \
+			"$PRISTINE/" "$tree/"
 		cp "$TREE.id" "$tree.id"
 		cp "$TREE.files" "$tree.files"
 	fi
-	# a build of what the patches touched before is repeated
+	# what the patches touched before is compiled again
 	sort -u "$TREE.files" "$tree.files" >"$tree.all"
 	while read -r f; do
-		rm -f "$tree/$f" "$lint/out/${f%.c}.o"
-		[ ! -e "$base/$f" ] || cp -p "$base/$f" "$tree/$f"
+		rm -f "$tree/$f" "$lint/out/${f%.c}.o" \
+			"$lint/out/$(dirname "$f")/.$(basename "$f" .c).o.cmd"
+		[ ! -e "$PRISTINE/$f" ] || cp -p "$PRISTINE/$f" "$tree/$f"
 	done <"$tree.all"
 	cp "$TREE.files" "$tree.files"
+}
+
+# Linux 7 wants a newer sparse than Debian 12 and 13 have: take Debian's newest,
+# unpacked in build/sparse, and its C library if the host's is too old for it.
+unpack_sparse()
+{
+	local dir=$BUILD/sparse version libc=
+	version=$(debian_version sid sparse)
+	[ -n "$version" ] || return 0
+	rm -rf "$dir"
+	debian_unpack sid sparse "$version" "$dir"
+	if ! "$dir/usr/bin/sparse" --version >/dev/null 2>&1; then
+		debian_unpack sid libc6 "$(debian_version sid libc6)" "$dir"
+		libc="$(find "$dir" -name 'ld-linux*' -print -quit)"
+		libc+=" --library-path $(dirname "$(find "$dir" -name libc.so.6 \
+			-print -quit)")"
+	fi
+	printf '#!/bin/sh\nexec %s "$@"\n' "${libc:+$libc }$dir/usr/bin/sparse" \
+		>"$dir/sparse"
+	chmod +x "$dir/sparse"
+}
+
+# sparse_fits COMMAND: would the kernel's build use it?
+sparse_fits()
+{
+	local test=$PRISTINE/scripts/checker-valid.sh
+	command -v "$1" >/dev/null || return 1
+	[ ! -e "$test" ] || [ "$(sh "$test" "$1")" = 1 ]
+}
+
+need_sparse()
+{
+	need "lint" sparse
+	sparse=sparse
+	sparse_fits "$sparse" && return
+	sparse=$BUILD/sparse/sparse
+	sparse_fits "$sparse" ||
+		step sparse "unpacking a newer sparse" unpack_sparse
+	sparse_fits "$sparse" || sparse=
 }
 
 in_lint()
@@ -78,60 +121,130 @@ in_lint()
 	TREE=$tree kmake "$lint/out" ARCH=x86_64 "$@"
 }
 
-# objects of all files that the series touches, as far as the tree has them
-# and its configuration wants them
+# is_code: those of the files on standard input that the kernel is made of
+is_code()
+{
+	grep -E '\.c$' | grep -vE '^(tools|Documentation|lib/bench)/' || true
+}
+
+# new_directory FILE: the topmost directory of FILE that the series adds
+new_directory()
+{
+	local dir=$1 found=
+	while dir=$(dirname "$dir") && [ "$dir" != . ]; do
+		[ -e "$PRISTINE/$dir" ] || found=$dir
+	done
+	echo "$found"
+}
+
+# what make is asked for: directories that the series adds, and the files that
+# it changes elsewhere, as far as they are there yet
 objects()
 {
-	local f dir obj symbol
-	grep -E '^net/.*\.c$' "$TREE.files" | while read -r f; do
-		dir=$tree/$(dirname "$f") obj=$(basename "$f" .c).o
+	local f dir
+	is_code <"$TREE.files" | while read -r f; do
 		[ -e "$tree/$f" ] || continue
-		[ -e "$dir/Makefile" ] || continue
-		symbol=$(sed -n "s/^obj-\$(\(CONFIG_\w*\)).*\b$obj\b.*/\1/p" \
-			"$dir/Makefile")
-		[ -z "$symbol" ] || grep -q "^$symbol=" "$lint/out/.config" ||
-			continue
-		case $f in
-		net/quic/*) echo net/quic/ ;;
-		*)	echo "${f%.c}.o" ;;
-		esac
+		dir=$(new_directory "$f")
+		[ -n "$dir" ] && echo "$dir/" || echo "${f%.c}.o"
 	done | sort -u
 }
 
 # what W=1 and sparse say, without line numbers
 warnings()
 {
-	sed -nE 's,^.*/(net|include)/([^:]*):[0-9:]+ ((warning|error):.*),\1/\2: \3,p' \
+	sed -nE "s,^($tree/|\./)?([^ :]+\.[chS]):[0-9:]+ ((warning|error):.*),\2: \3,p" \
 		"$1" | sort
 }
 
 compile()
 {
-	local targets
+	local targets check=1
+	[ -n "$sparse" ] || check=0
 	mapfile -t targets < <(objects)
-	in_lint W=1 C=1 CHECK=sparse "${targets[@]}"
+	[ ${#targets[@]} -gt 0 ] || return 0
+	in_lint W=1 C=$check CHECK="$sparse" "${targets[@]}"
 }
 
-patch_builds()
+# A file that make is asked for by name is compiled even where no Makefile has
+# it. So look whether make would compile it with the rest of its directory.
+in_makefile()
 {
-	local log=$lint/compile.log
-	patch -d "$tree" -p1 -s -F0 -N <"$1"
-	"$TOP/scripts/kernel.sh" lint
+	local f=$1 dir
+	dir=$(new_directory "$f")
+	if [ -n "$dir" ]; then
+		grep -qE "^(obj|subdir)-.*[[:space:]]$(basename "$dir")/" \
+			"$tree/$(dirname "$dir")/Makefile"
+		return
+	fi
+	rm -f "$lint/out/${f%.c}.o"
+	in_lint -n "$(dirname "$f")/" 2>/dev/null | grep -qF "${f%.c}.o"
+}
+
+# seen FILE: did the compiler read it, as an object or included in one?
+seen()
+{
+	grep -rqF --include='.*.cmd' "$tree/$1" "$lint/out/${1%%/*}"
+}
+
+new_files_in_makefiles()	# FILE...
+{
+	local f
+	for f; do
+		[ -e "$PRISTINE/$f" ] || in_makefile "$f" ||
+			{ echo "no Makefile has $f"; return 1; }
+	done
+}
+
+files_seen()	# FILE...
+{
+	local f
+	for f; do
+		seen "$f" || { echo "the compiler has not read $f"; return 1; }
+		[ -z "$sparse" ] || grep -qxF "$f" "$lint/checked" ||
+			{ echo "sparse has not read $f"; return 1; }
+	done
+}
+
+patch_builds()	# MAIL
+{
+	local log=$lint/compile.log files
+	"$TOP/scripts/kernel.sh" lint || return 1
+	mapfile -t files < <(sed -n 's,^+++ b/,,p' "$1" | is_code)
+	new_files_in_makefiles "${files[@]}" || return 1
 	compile >"$log" 2>&1 || { grep -v '^make' "$log"; return 1; }
 	cat "$log"
-	sed -n 's/^ *CHECK *//p' "$log" >>"$lint/checked"
+	! grep -E 'too old|not up to date|is not built with' "$log" || return 1
+	sed -nE "s,^ *CHECK +($tree/)?,,p" "$log" >>"$lint/checked"
 	warnings "$log" | comm -13 "$lint/pristine" - >"$lint/new"
 	[ ! -s "$lint/new" ] || { echo "new:" && cat "$lint/new"; return 1; }
-	! grep -E 'too old|is not built with' "$log"
+	files_seen "${files[@]}"
+}
+
+# is_kernel MAIL: does it change anything that a kernel is built from?
+is_kernel()
+{
+	sed -n 's,^+++ b/,,p' "$1" |
+		grep -qvE '^(tools/|Documentation/|MAINTAINERS$)'
 }
 
 sparse_ran()
 {
 	local f
+	[ -n "$sparse" ] || { echo "no sparse is new enough for Linux $BASE";
+		return 4; }
 	sort -u "$lint/checked"
-	grep -E '^net/.*\.c$' "$TREE.files" | while read -r f; do
-		grep -q "/$f\$" "$lint/checked" ||
+	is_code <"$TREE.files" | while read -r f; do
+		grep -qxF "$f" "$lint/checked" ||
 			{ echo "sparse did not read $f"; return 1; }
+	done
+}
+
+headers_seen()
+{
+	local f
+	grep -E '\.h$' "$TREE.files" |
+		grep -vE '^(tools|Documentation)/' | while read -r f; do
+		seen "$f" || { echo "no file of the kernel includes $f"; return 1; }
 	done
 }
 
@@ -184,33 +297,33 @@ headers_alone()
 				echo "#include <${h#include/uapi/}>" |
 					gcc -fsyntax-only -Wall -Wextra \
 					-Werror -x $lang $flags \
-					-I "$BUILD/headers/include" - ||
+					-I "$OUT/headers/include" - ||
 					return 1
 			done
 		done
 	done
 }
 
-# the two pages, by the kernel's own configuration of sphinx
+# our pages, by the kernel's own configuration of sphinx
 documentation()
 {
-	local doc=$lint/doc out page
-	[ -e "$TREE/Documentation/networking/quic.rst" ] ||
-		{ echo "no quic.rst yet"; return 4; }
+	local doc=$lint/doc out page release
+	release=$(kernel_release)
 	rm -rf "$doc" && mkdir -p "$doc/networking"
-	cp -r "$TREE"/Documentation/{conf.py,sphinx,sphinx-static,images} "$doc/"
 	cp "$TREE"/Documentation/networking/quic*.rst "$doc/networking/"
-	printf '%s\n' Kernel ====== '' '.. toctree::' '' '   networking/quic' \
-		'   networking/quic-bench' >"$doc/index.rst"
-	for page in quic quic-bench; do
+	printf '%s\n' Kernel ====== '' '.. toctree::' '' >"$doc/index.rst"
+	for page in "$doc"/networking/quic*.rst; do
+		page=$(basename "$page" .rst)
+		echo "   networking/$page" >>"$doc/index.rst"
 		grep -q "^ *$page\$" \
 			"$TREE/Documentation/networking/index.rst" ||
 			{ echo "networking/index.rst has no $page"; return 1; }
 	done
-	cd "$TREE"
+	cd "$TREE" || return 1
 	out=$(srctree=$TREE PYTHONDONTWRITEBYTECODE=1 \
-		KERNELVERSION=6.12 KERNELRELEASE=6.12 \
-		sphinx-build -q -b html -D kerneldoc_srctree="$TREE" \
+		KERNELVERSION=$release KERNELRELEASE=$release \
+		sphinx-build -q -b html -c "$TREE/Documentation" \
+		-D kerneldoc_srctree="$TREE" \
 		-D kerneldoc_bin="$TREE/scripts/kernel-doc" \
 		"$doc" "$doc/html" 2>&1) ||
 		{ echo "$out"; return 1; }
@@ -223,40 +336,45 @@ examples()
 {
 	"$TOP/scripts/doc-examples.sh" \
 		"$TREE/Documentation/networking/quic.rst" \
-		"$BUILD/headers/include"
+		"$OUT/headers/include"
 }
 
-need "lint" sparse codespell shellcheck python3-sphinx python3-ply \
-	python3-git g++-multilib
+need "lint" codespell shellcheck python3-sphinx python3-ply python3-git \
+	g++-multilib
 rm -rf "$lint"/{checked,series} "$tap"
 echo "TAP version 13" | tee "$tap"
 try "the series is complete and applies by git am" \
 	"$TOP/scripts/series.sh" unsigned "$lint/series"
 [ -d "$lint/series" ] || exit 1
-base=$BUILD/base
-[ -z "${KSRC:-}" ] || base=$(cd "$KSRC" && pwd)
 install_headers
 step lint-tree "a pristine tree for each patch in its turn" pristine
+need_sparse
 "$TOP/scripts/kernel.sh" lint
 step lint-prepare "preparing it for W=1 and sparse" \
 	in_lint prepare
 step lint-pristine "what they say without the patches" compile
 warnings "$LOG/lint-pristine.log" >"$lint/pristine"
 
-mails=("$lint"/series/*.patch)
-for m in "${mails[@]:1}"; do
-	name=$(basename "$m" .patch)
+for m in "$lint"/series/*/*.patch; do
+	name=${m#"$lint/series/"} name=${name%.patch}
+	[[ $name != */0000-* ]] || continue
+	patch -d "$tree" -p1 -s -F0 -N --no-backup-if-mismatch <"$m" ||
+		die "$name does not apply"
 	try "checkpatch $name" checkpatch_mail "$m"
-	try "W=1 and sparse $name" patch_builds "$m"
+	! is_kernel "$m" || try "W=1 and sparse $name" patch_builds "$m"
 done
 try "checkpatch trace.h" checkpatch_trace
 try "sparse ran" sparse_ran
+try "headers are included" headers_seen
 try "kernel-doc" kernel_doc
 try "uapi headers alone in C and C++" headers_alone
-try "quic.rst and quic-bench.rst build" documentation
+try "pages build" documentation
 try "examples of quic.rst" examples
-try "shellcheck" shell
-try "python" python
-try "codespell" spelling
+# what does not depend on the base is looked at once
+if [ "$BASE" != "$base_oldest" ]; then
+	try "shellcheck" shell
+	try "python" python
+	try "codespell" spelling
+fi
 echo "1..$n" | tee -a "$tap"
 results stage lint
