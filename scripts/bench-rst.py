@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Make the tables of quic-bench.rst from build/results.
+"""Make the tables of lib/bench/results.rst from build/results.
 
 usage: bench-rst.py show [name...]    those for which there are results
-       bench-rst.py update            put them into Documentation/networking
+       bench-rst.py update            put them into lib/bench/results.rst
 
 A table stands between the comments ".. BEGIN name" and ".. END name".
 """
@@ -15,7 +15,7 @@ import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RES = os.path.join(TOP, "build", "results")
-PAGE = os.path.join(TOP, "Documentation", "networking", "quic-bench.rst")
+PAGE = os.path.join(TOP, "lib", "bench", "results.rst")
 
 
 def rows(name):

@@ -5,6 +5,8 @@
 #
 # Compile the C examples of a document, all of them together, as C and with
 # the uapi headers in INCLUDE-DIRECTORY. Errors name the document's lines.
+# The examples define numbers of <linux/udp.h> themselves, as many programs have
+# to: including that header before them finds a number that is not the kernel's.
 
 set -euo pipefail
 rst=${1:?document} include=${2:?directory of the uapi headers}
@@ -22,8 +24,8 @@ awk -v file="$rst" '
 n=$(cat "$dir/n")
 [ "$n" -gt 0 ] || { echo "error: no examples in $rst" >&2; exit 1; }
 
-for flags in "" -m32; do
-	# shellcheck disable=SC2086 # empty or one flag
+for flags in "" -m32 "-include linux/udp.h" "-include netinet/udp.h"; do
+	# shellcheck disable=SC2086 # no flag, or some
 	gcc -std=gnu99 -Wall -Wextra -Werror $flags -I "$include" \
 		-c -o "$dir/examples.o" "$dir/examples.c"
 done

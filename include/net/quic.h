@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * QUIC packet protection: the packets it is about, and what NIC drivers need
- * to take it over. See Documentation/networking/quic.rst.
+ * QUIC packet protection: what drivers of devices that seal packets need. See
+ * Documentation/networking/quic-offload.rst. The rest of the stack includes
+ * <net/quic_core.h>.
  */
 #ifndef _NET_QUIC_H
 #define _NET_QUIC_H
@@ -22,12 +23,18 @@
 #define QUIC_HDR_LONG		0x80
 #define QUIC_HDR_KEY_PHASE	0x04
 #define QUIC_HDR_PN_LEN		0x03
-/* What header protection hides in the first byte of a short header */
+/* Bits of the first byte of a short header that header protection hides */
 #define QUIC_HDR_PROTECTED	0x1f
 
 struct netlink_ext_ack;
+struct quic_skb_ext_ops;
 struct sock;
 
+/**
+ * enum quicdev_direction - direction of the packets that a key is for
+ * @QUICDEV_TX: packets that are sent
+ * @QUICDEV_RX: packets that are received; not used yet
+ */
 enum quicdev_direction {
 	QUICDEV_TX,
 	QUICDEV_RX,
@@ -36,27 +43,29 @@ enum quicdev_direction {
 #define QUICDEV_STATE_SIZE	64
 
 /**
- * struct quicdev_flow - one key generation of a flow, in a device
+ * struct quicdev_key - one key generation of a flow, in a device
  * @cipher_type: TLS_CIPHER_*
  * @key_size: bytes of @key and of @header_key
  * @key_gen: key generation; its low bit is the Key Phase bit
  * @cid_len: bytes of @cid
- * @iv: RFC 9001 5.3
+ * @iv: IV of RFC 9001 5.3
  * @key: AEAD key
- * @header_key: header-protection key, the same in every generation
+ * @header_key: header-protection key, equal in all generations of a flow
  * @cid: destination connection ID, left-aligned
- * @family: of @daddr: AF_INET or AF_INET6
- * @dport: destination port, 0 where the flow is for any
- * @daddr: address of the packet that made the core add the flow, IPv4 in the
- *	   first word. For steering and debugging: others may follow
- * @next_pkt_num: number of that packet
- * @ready: the core's: the device has said that it can seal
- * @driver_state: the driver's, zero when it gets it
+ * @family: address family of @daddr: AF_INET or AF_INET6
+ * @dport: destination port, 0 if the flow is for any destination
+ * @daddr: destination address of the packet that made the core add the key; an
+ *	   IPv4 address is in the first word. For steering and debugging: other
+ *	   packets of the flow may have other addresses
+ * @next_pkt_num: packet number of that packet. Software may seal the packet,
+ *		  and others, before the device gets its first one
+ * @ready: owned by the core: the device has said that it can seal
+ * @driver_state: owned by the driver, zero at first
  *
- * The core allocates it, and it stays where it is until quic_dev_del() has
- * returned. The driver must not write anything but @driver_state.
+ * The core allocates the struct, which stays where it is until quic_dev_del()
+ * has returned. The driver must not write anything but @driver_state.
  */
-struct quicdev_flow {
+struct quicdev_key {
 	u16 cipher_type;
 	u8 key_size;
 	u8 key_gen;
@@ -75,12 +84,12 @@ struct quicdev_flow {
 };
 
 /**
- * struct quicdev_caps - what a device can seal
+ * struct quicdev_caps - packets that a device can seal
  * @ciphers: bit (TLS_CIPHER_* - TLS_CIPHER_AES_GCM_128) for each cipher
  * @cid_lens: bit n for connection IDs of n bytes
  * @pkt_num_lens: bit n for packet numbers of n bytes
  *
- * The core does not bother the driver with anything else.
+ * The core never leaves packets to the device that do not fit these.
  */
 struct quicdev_caps {
 	u32 ciphers;
@@ -92,72 +101,68 @@ struct quicdev_caps {
 
 /**
  * struct quicdev_ops - packet protection offload of a device
- * @caps: what it can seal; fixed
- * @quic_dev_add: install a key. Context: process, may sleep, RTNL may or may
- *	not be held; calls on one device are serialised. Return: 0 when packets
- *	may follow at once, -EINPROGRESS when quicdev_add_done() will tell, or
- *	an error, such as -ENOSPC when the device is full. On an error software
- *	seals, now and until the device changes state. No user waits for the
- *	answer: what goes into extack shows in the quic_device_add tracepoint.
- * @quic_dev_del: forget a key and wipe it. No packet of it is queued above the
- *	driver any more, nor will be; what the driver itself still holds must
- *	be sealed or dropped. Called once for every successful @quic_dev_add
- *	(and for -EINPROGRESS), also while the device is going down. Context:
- *	process, may sleep, RTNL may or may not be held.
+ * @caps: packets that the device can seal; constant
+ * @quic_dev_add: install a key. The first sendmsg() that could use the key
+ *	calls this, and waits for it: software seals the packets of all other
+ *	calls meanwhile. A reason for a refusal, in extack, shows in the
+ *	quic_device_add tracepoint. Context: process, may sleep, RTNL may or may
+ *	not be held; calls are serialised. Return: 0 if packets may follow at
+ *	once, -EINPROGRESS if quicdev_add_done() will tell, or another error,
+ *	such as -ENOSPC if the device is full; software then seals until the
+ *	device changes its state
+ * @quic_dev_del: forget a key and wipe it. No packet for the key is queued
+ *	above the driver any more, nor will be; packets that the driver itself
+ *	still holds must be sealed or dropped. Called once for each
+ *	@quic_dev_add that returned 0 or -EINPROGRESS, also while the device is
+ *	going down. Context: process, may sleep, RTNL may or may not be held;
+ *	calls are serialised
  *
- * Whoever takes one device down holds locks while the core calls
- * @quic_dev_del, and may wait for @quic_dev_add of another: neither may take
- * RTNL, a devlink instance lock, or a lock under which netdevs are closed.
+ * The core holds a lock of its own around both calls. Whoever takes a device
+ * down holds RTNL and waits for this lock: so neither function may take RTNL, a
+ * devlink instance lock, or a lock under which netdevs are closed, and neither
+ * may call quicdev_keys_reset().
  *
- * The contract of ndo_start_xmit(): where quicdev_skb_ext() returns something,
- * every packet in the skb must leave sealed or not at all. A driver that
- * cannot seal one, for whatever reason, drops and counts it.
+ * Contract of ndo_start_xmit(): if quicdev_skb_ext() returns an extension,
+ * every packet in the skb must leave sealed or not at all. A driver that cannot
+ * seal a packet, for whatever reason, drops and counts it.
  */
 struct quicdev_ops {
 	const struct quicdev_caps *caps;
 	int (*quic_dev_add)(struct net_device *netdev, struct sock *sk,
 			    enum quicdev_direction direction,
-			    struct quicdev_flow *flow,
+			    struct quicdev_key *key,
 			    struct netlink_ext_ack *extack);
 	void (*quic_dev_del)(struct net_device *netdev,
 			     enum quicdev_direction direction,
-			     struct quicdev_flow *flow);
+			     struct quicdev_key *key);
 };
 
 /**
  * struct quic_skb_ext - skb extension of packets that a device is to seal
- * @ops: of who put it there
- * @flow: key to seal with
- * @pkt_num: full number of the first packet; those that follow in a GSO skb
- *	     have the numbers that follow. In a segment of such an skb, the
- *	     packet's own number is the one nearest to this that ends in the
- *	     bytes of its header (RFC 9000 appendix A.3)
- * @npkts: packets there were at first, and so numbers from @pkt_num on that may
- *	   be sealed
+ * @ops: owned by the core
+ * @key: key to seal with
+ * @pkt_num: full packet number of the first packet. The packets that follow in
+ *	     a GSO skb have the numbers that follow. In a segment of such an skb,
+ *	     the packet's own number is the one nearest to @pkt_num that ends in
+ *	     the bytes of its header (RFC 9000 A.3), see quic_skb_pkt_num()
+ * @npkts: number of packets in the original skb; only the numbers from @pkt_num
+ *	   to @pkt_num + @npkts - 1 may be sealed
  */
 struct quic_skb_ext {
 	const struct quic_skb_ext_ops *ops;
-	struct quicdev_flow *flow;
+	struct quicdev_key *key;
 	u64 pkt_num;
 	u32 npkts;
 };
 
-/* How those who free, copy and transmit skbs call back into the module */
-struct quic_skb_ext_ops {
-	void (*get)(struct quicdev_flow *flow);
-	void (*put)(struct quicdev_flow *flow);
-	struct sk_buff *(*validate)(struct sk_buff *skb, struct net_device *dev,
-				    const struct quic_skb_ext *ext);
-};
-
 /**
- * quic_pkt_num_decode - full packet number, RFC 9000 appendix A.3
- * @expected: the number that would be the next
- * @truncated: as the header has it
- * @pn_len: bytes of it
+ * quic_pkt_num_decode - full packet number, RFC 9000 A.3
+ * @expected: expected packet number
+ * @truncated: packet number in the header
+ * @pn_len: bytes of @truncated
  *
- * Return: the number nearest to @expected that ends in @truncated; it may be
- * more than QUIC_MAX_PKT_NUM only where @expected is.
+ * Return: the packet number nearest to @expected that ends in @truncated. It
+ * exceeds QUIC_MAX_PKT_NUM only if @expected does.
  */
 static inline u64 quic_pkt_num_decode(u64 expected, u32 truncated,
 				      unsigned int pn_len)
@@ -172,20 +177,16 @@ static inline u64 quic_pkt_num_decode(u64 expected, u32 truncated,
 	return pn;
 }
 
-/* Core-facing API, built in */
-struct sk_buff *quic_validate_xmit_skb(struct sock *sk, struct net_device *dev,
-				       struct sk_buff *skb);
-
 /**
- * quic_skb_pkt_num - full number of a packet in an skb
- * @ext: the skb's
- * @truncated: as the packet's header has it
- * @pn_len: bytes of it
- * @pn: set to the number
+ * quic_skb_pkt_num - full packet number of a packet in an skb
+ * @ext: extension of the skb
+ * @truncated: packet number in the packet's header
+ * @pn_len: bytes of @truncated
+ * @pn: set to the full packet number
  *
- * Return: true; false where the number is none of those that were meant for the
- * skb, as something on the way has changed the header. Such a packet must not
- * be sealed: its number may be another's.
+ * Return: true; false if the number does not belong to the skb, since the
+ * header has been changed on the way. Such a packet must not be sealed: its
+ * number may belong to another packet.
  */
 static inline bool quic_skb_pkt_num(const struct quic_skb_ext *ext,
 				    u32 truncated, unsigned int pn_len,
@@ -196,28 +197,21 @@ static inline bool quic_skb_pkt_num(const struct quic_skb_ext *ext,
 }
 
 #if IS_ENABLED(CONFIG_QUIC_CRYPTO_DEVICE)
-static inline bool quic_skb_is_unsealed(const struct sk_buff *skb)
-{
-	return skb_is_decrypted(skb) && skb_ext_exist(skb, SKB_EXT_QUIC);
-}
-
-/* Driver-facing API */
-
 /**
- * quicdev_skb_ext - is this skb to be sealed by the device?
+ * quicdev_skb_ext - is the device to seal this skb?
  * @skb: skb in ndo_start_xmit()
  *
- * The skb is an IPv4 or IPv6 UDP datagram, or a GSO skb of them
- * (SKB_GSO_UDP_L4), whose UDP payload is unprotected 1-RTT packets. Each ends
- * in QUIC_TAG_SIZE bytes of zero, where the tag goes, so all sizes are already
- * those of the wire. The UDP checksum has to be computed after sealing, also
- * where the skb is not CHECKSUM_PARTIAL, as checksum offload may have been
- * switched off since the device got the flow.
+ * The skb is an IPv4 or IPv6 UDP datagram, or a GSO skb of UDP datagrams
+ * (SKB_GSO_UDP_L4), whose UDP payload is unprotected 1-RTT packets. Each packet
+ * ends in QUIC_TAG_SIZE bytes of zero for its tag, so that all sizes are those
+ * of the wire. The UDP checksum has to be computed after sealing, even if the
+ * skb is not CHECKSUM_PARTIAL, since checksum offload may have been switched
+ * off after the device got the key.
  *
- * Return: the key to seal with, and the numbers of the packets, valid as long
- * as @skb; NULL where the skb is none of QUIC's business. It may still have
- * skb_is_decrypted(), as TLS uses that, too: what neither claims must not be
- * sent.
+ * Return: the key to seal with and the packet numbers, valid as long as @skb;
+ * NULL if there is nothing to seal for QUIC. The skb may still have
+ * skb_is_decrypted(), which TLS uses, too: if neither protocol claims the skb,
+ * it must not be sent.
  */
 static inline const struct quic_skb_ext *
 quicdev_skb_ext(const struct sk_buff *skb)
@@ -228,28 +222,18 @@ quicdev_skb_ext(const struct sk_buff *skb)
 }
 
 /**
- * quicdev_state - the driver's part of a flow
- * @flow: flow
+ * quicdev_state - the driver's state of a key
+ * @key: key
  *
  * Return: QUICDEV_STATE_SIZE bytes, aligned to 8.
  */
-static inline void *quicdev_state(struct quicdev_flow *flow)
+static inline void *quicdev_state(struct quicdev_key *key)
 {
-	return flow->driver_state;
+	return key->driver_state;
 }
 
-void quicdev_add_done(struct quicdev_flow *flow, int err);
-void quicdev_keys_lost(struct net_device *netdev);
-
-/* For net/quic */
-struct notifier_block;
-int quicdev_register_lost(struct notifier_block *nb);
-int quicdev_unregister_lost(struct notifier_block *nb);
-#else
-static inline bool quic_skb_is_unsealed(const struct sk_buff *skb)
-{
-	return false;
-}
+void quicdev_add_done(struct quicdev_key *key, int err);
+void quicdev_keys_reset(struct net_device *netdev);
 #endif
 
 #endif /* _NET_QUIC_H */

@@ -17,6 +17,9 @@ struct sk_buff;
 
 #define UDP_ULP_NAME_MAX	16
 
+/* Last of the socket options, and control messages, of ULPs */
+#define UDP_ULP_LAST		UDP_QUIC_INFO
+
 /**
  * struct udp_ulp_tx - how one sendmsg() call differs from plain UDP
  * @getfrag: produces the datagram's payload, as for ip_make_skb(), with this
@@ -26,6 +29,8 @@ struct sk_buff;
  *	    filled in; may sleep. On error the skb is freed, nothing is sent,
  *	    and the error goes to the caller of sendmsg()
  * @room: bytes that @getfrag produces beyond the user's
+ * @cmsg: type of the control message that the ULP has consumed, 0 if there is
+ *	  none. UDP refuses control messages of other ULPs
  *
  * Lives on the stack of &udp_ulp_ops.sendmsg, usually inside a larger struct.
  */
@@ -35,6 +40,7 @@ struct udp_ulp_tx {
 	int (*finish)(struct udp_ulp_tx *tx, struct sk_buff *skb,
 		      const struct inet_cork *cork);
 	unsigned int room;
+	int cmsg;
 };
 
 /**
@@ -60,14 +66,14 @@ struct udp_ulp {
 
 /**
  * struct udp_ulp_ops - an upper layer protocol over UDP
- * @list: of all of them
+ * @list: entry in the list of registered ULPs
  * @name: for setsockopt(UDP_ULP) and the module alias "udp-ulp-<name>"
  * @owner: module; referenced by every socket that the ULP is attached to
  * @init: returns the new state of @sk or an ERR_PTR(). Socket locked, may sleep
  * @release: frees it. The socket is being destroyed: no other call is under
  *	     way, the socket is not locked. May sleep
- * @setsockopt: options from UDP_ULP upward, other than UDP_ULP itself. Socket
- *		not locked and perhaps not attached: see udp_ulp_attach()
+ * @setsockopt: socket options of the ULP, see udp_ulp_options. Socket not
+ *		locked and perhaps not attached: see udp_ulp_attach()
  * @sendmsg: takes over a sendmsg() call that has control messages, and calls
  *	     back @send at most once. Socket not locked, may sleep
  */
@@ -78,8 +84,8 @@ struct udp_ulp_ops {
 
 	struct udp_ulp *(*init)(struct sock *sk);
 	void (*release)(struct udp_ulp *ulp);
-	int (*setsockopt)(struct sock *sk, int optname, sockptr_t optval,
-			  unsigned int optlen);
+	int (*setsockopt)(struct sock *sk, const struct udp_ulp_ops *ops,
+			  int optname, sockptr_t optval, unsigned int optlen);
 	int (*sendmsg)(struct sock *sk, struct udp_ulp *ulp,
 		       struct msghdr *msg, size_t len, udp_ulp_send_t send);
 };
@@ -115,9 +121,10 @@ static inline struct udp_ulp *udp_ulp_get(const struct sock *sk)
 	return rcu_dereference_check(udp_sk(sk)->ulp, 1);
 }
 
+/* UDP_ULP, and the range that is set aside for options of ULPs */
 static inline bool udp_ulp_option(int optname)
 {
-	return optname >= UDP_ULP && optname <= UDP_QUIC_DEL_TX_CONNECTION;
+	return optname >= UDP_ULP && optname <= UDP_ULP_LAST;
 }
 
 #else
@@ -148,6 +155,20 @@ static inline int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt)
 }
 
 #endif /* CONFIG_UDP_ULP */
+
+/* Control messages to sendmsg() that only a ULP understands */
+static inline bool udp_ulp_cmsg(int type)
+{
+	return type > UDP_ULP && type <= UDP_ULP_LAST;
+}
+
+/* Has the ULP consumed this control message? If not, ignoring it would grant a
+ * request for encryption with plaintext.
+ */
+static inline bool udp_ulp_owns_cmsg(const struct udp_ulp_tx *tx, int type)
+{
+	return tx && tx->cmsg == type;
+}
 
 /* Does the ULP build this call's payload? */
 static inline bool udp_ulp_builds(const struct udp_ulp_tx *tx)

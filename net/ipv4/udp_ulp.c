@@ -14,6 +14,22 @@
 #include <net/udp_ulp.h>
 #include <uapi/linux/quic.h>
 
+/**
+ * struct udp_ulp_range - socket options that belong to a ULP
+ * @first: first option
+ * @last: last option
+ * @name: name of the ULP
+ */
+struct udp_ulp_range {
+	int first;
+	int last;
+	char name[UDP_ULP_NAME_MAX];
+};
+
+static const struct udp_ulp_range udp_ulp_options[] = {
+	{ UDP_QUIC_ADD_TX_CONNECTION, UDP_QUIC_INFO, QUIC_CRYPTO_ULP_NAME },
+};
+
 static DEFINE_SPINLOCK(udp_ulp_list_lock);
 static LIST_HEAD(udp_ulp_list);
 
@@ -32,7 +48,7 @@ static struct udp_ulp_ops *udp_ulp_find(const char *name)
 	return NULL;
 }
 
-/* As for TCP, only an administrator's use of a name loads its module. */
+/* As for TCP, a name loads its module only for an administrator */
 static const struct udp_ulp_ops *udp_ulp_find_autoload(const char *name)
 {
 	const struct udp_ulp_ops *ops;
@@ -186,35 +202,50 @@ static int udp_ulp_copy_name(char *name, sockptr_t optval, unsigned int optlen)
 	return 0;
 }
 
+static int udp_ulp_owner_name(char *name, int optname)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(udp_ulp_options); i++) {
+		if (optname < udp_ulp_options[i].first ||
+		    optname > udp_ulp_options[i].last)
+			continue;
+		strscpy(name, udp_ulp_options[i].name, UDP_ULP_NAME_MAX);
+		return 0;
+	}
+	return -ENOPROTOOPT;
+}
+
 /**
- * udp_ulp_setsockopt - socket options that are upper layer protocols'
+ * udp_ulp_setsockopt - UDP_ULP, and socket options of upper layer protocols
  * @sk: UDP socket
- * @optname: UDP_ULP, or an option of the ULP that implements it
- * @optval: as of setsockopt()
- * @optlen: as of setsockopt()
+ * @optname: option
+ * @optval: value of setsockopt()
+ * @optlen: bytes of @optval
  *
  * Context: process, socket not locked.
- * Return: 0, -ENOENT where there is no such ULP, or the ULP's own error.
+ * Return: 0, -ENOENT if there is no such ULP, or the ULP's own error.
  */
 int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
 		       unsigned int optlen)
 {
-	char name[UDP_ULP_NAME_MAX] = QUIC_CRYPTO_ULP_NAME;
 	const struct udp_ulp_ops *ops;
+	char name[UDP_ULP_NAME_MAX];
 	int err;
 
-	if (optname == UDP_ULP) {
+	if (optname == UDP_ULP)
 		err = udp_ulp_copy_name(name, optval, optlen);
-		if (err)
-			return err;
-	}
+	else
+		err = udp_ulp_owner_name(name, optname);
+	if (err)
+		return err;
 	ops = udp_ulp_find_autoload(name);
 	if (!ops)
 		return -ENOENT;
 	if (optname == UDP_ULP)
 		err = PTR_ERR_OR_ZERO(udp_ulp_attach(sk, ops));
 	else
-		err = ops->setsockopt(sk, optname, optval, optlen);
+		err = ops->setsockopt(sk, ops, optname, optval, optlen);
 	module_put(ops->owner);
 	return err;
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QUIC packet protection: keys and the packet numbers they have sealed.
+ * QUIC packet protection: keys, and the packet numbers that they have sealed.
  *
  * One key may be installed many times: for each connection ID and path of a
- * connection, and on each socket that sends for it. All share one struct
- * quic_key, as a number must not be sealed twice with a key, however the
- * packet was routed here. But not with other network namespaces: the peer, who
- * knows the key, may be in one of them, and could use it up.
+ * connection, and on each socket that sends for the connection. All of these
+ * share one struct quic_key, since a packet number must not be sealed twice
+ * with a key, whatever way the packet took to get here. Network namespaces do
+ * not share keys: the peer knows the key, may be in another namespace, and
+ * could use up the packet numbers.
  */
 
 #include <crypto/utils.h>
@@ -15,8 +16,10 @@
 #include <linux/slab.h>
 #include <net/quic.h>
 
-#include "quic.h"
+#include "key.h"
+#include "net.h"
 
+/* Identity of a key in the table */
 struct quic_key_id {
 	const struct net *net;
 	const struct quic_cipher *cipher;
@@ -24,6 +27,10 @@ struct quic_key_id {
 };
 
 static struct rhashtable quic_keys;
+
+/* Protects the table of keys and quic_key.users. Nests inside
+ * quic_flows.lock.
+ */
 static DEFINE_MUTEX(quic_keys_lock);
 
 static u32 quic_key_hash(const void *data, u32 len, u32 seed)
@@ -76,11 +83,11 @@ static struct quic_key *quic_key_alloc(struct net *net,
 	}
 	key->net = net;
 	key->cipher = cipher;
-	key->limit = cipher->seal_limit;
 	memcpy(key->iv, iv, sizeof(key->iv));
 	memcpy(key->secret, secret, cipher->key_size);
 	refcount_set(&key->ref, 1);
-	spin_lock_init(&key->lock);
+	spin_lock_init(&key->tx.lock);
+	key->tx.limit = cipher->seal_limit;
 	return key;
 }
 
@@ -106,10 +113,10 @@ void quic_key_put(struct quic_key *key)
 	if (!refcount_dec_and_test(&key->ref))
 		return;
 	INIT_RCU_WORK(&key->rwork, quic_key_free_work);
-	queue_rcu_work(quic_wq, &key->rwork);
+	queue_rcu_work(quic_crypto_wq, &key->rwork);
 }
 
-/* Insert @new, or find the one that is there */
+/* Insert @new, or return the equal key that is in the table */
 static struct quic_key *quic_key_insert(struct quic_key *new)
 {
 	struct quic_key_id id = { new->net, new->cipher, new->secret };
@@ -124,34 +131,35 @@ static struct quic_key *quic_key_insert(struct quic_key *new)
 	if (old->cipher != new->cipher ||
 	    memcmp(old->iv, new->iv, sizeof(old->iv)))
 		return ERR_PTR(-EINVAL);
-	refcount_inc(&old->ref);
+	quic_key_hold(old);
 	return old;
 }
 
 static void quic_key_lower_limit(struct quic_key *key, u64 limit)
 {
-	spin_lock(&key->lock);
-	if (limit && limit < key->limit)
-		key->limit = limit;
-	spin_unlock(&key->lock);
+	spin_lock(&key->tx.lock);
+	if (limit && limit < key->tx.limit)
+		key->tx.limit = limit;
+	spin_unlock(&key->tx.lock);
 }
 
 /**
  * quic_key_install - get a key for a slot of a flow
  * @net: namespace of the flow
- * @cipher: which
+ * @cipher: cipher
  * @secret: @cipher->key_size bytes
  * @iv: QUIC_MAX_IV_SIZE bytes
  *
  * Context: process, sleeps.
- * Return: the key, which quic_key_uninstall() lets go of; or an ERR_PTR():
- * -EINVAL where the key is in use with another IV or cipher, which would let
- * two packet numbers share a nonce.
+ * Return: the key, to be given back by quic_key_uninstall(); or an ERR_PTR():
+ * -EINVAL if the key is in use with another IV or cipher, since two packet
+ * numbers could then share a nonce.
  */
 struct quic_key *quic_key_install(struct net *net,
 				  const struct quic_cipher *cipher,
 				  const u8 *secret, const u8 *iv)
 {
+	const struct quic_crypto_net *qn = quic_crypto_net(net);
 	struct quic_key *new, *key;
 
 	new = quic_key_alloc(net, cipher, secret, iv);
@@ -167,16 +175,16 @@ struct quic_key *quic_key_install(struct net *net,
 	if (key != new)
 		quic_key_free(new);
 	if (!IS_ERR(key))
-		quic_key_lower_limit(key, READ_ONCE(quic_net(net)->seal_limit));
+		quic_key_lower_limit(key, READ_ONCE(qn->seal_limit));
 	return key;
 }
 
 /**
  * quic_key_uninstall - a slot lets go of its key
- * @key: of quic_key_install()
+ * @key: key of quic_key_install()
  *
- * With the last slot, what the key has sealed is forgotten. Packets that are
- * being sealed keep the key itself for as long as that takes.
+ * With the last slot, the record of what the key has sealed is forgotten.
+ * Senders that are sealing packets keep the key itself until they are done.
  *
  * Context: process, sleeps.
  */
@@ -194,43 +202,46 @@ void quic_key_uninstall(struct quic_key *key)
  * quic_key_reserve - take the packet numbers of a call, all or none
  * @key: key
  * @pkts: packets
- * @n: number of them
+ * @n: number of packets
  *
  * Context: process.
- * Return: 0, -EKEYEXPIRED where @key may not seal that many
- * more (RFC 9001 6.6), -EALREADY as of quic_pn_reserve().
+ * Return: 0, -EKEYEXPIRED if @key may not seal that many more packets (RFC 9001
+ * 6.6), or -EALREADY as of quic_pn_reserve().
  */
 int quic_key_reserve(struct quic_key *key, const struct quic_pkt *pkts,
 		     unsigned int n)
 {
+	struct quic_key_tx *tx = &key->tx;
 	int err;
 
-	spin_lock(&key->lock);
-	if (key->sealed + n > key->limit)
+	spin_lock(&tx->lock);
+	if (tx->sealed + n > tx->limit)
 		err = -EKEYEXPIRED;
 	else
-		err = quic_pn_reserve(&key->window, pkts, n);
+		err = quic_pn_reserve(&tx->window, pkts, n);
 	if (!err)
-		key->sealed += n;
-	spin_unlock(&key->lock);
+		tx->sealed += n;
+	spin_unlock(&tx->lock);
 	return err;
 }
 
 /**
- * quic_key_release - undo quic_key_reserve(): nothing sealed has left
+ * quic_key_release - undo quic_key_reserve() if nothing sealed has left
  * @key: key
  * @pkts: packets
- * @n: number of them
+ * @n: number of packets
  *
  * Context: process.
  */
 void quic_key_release(struct quic_key *key, const struct quic_pkt *pkts,
 		      unsigned int n)
 {
-	spin_lock(&key->lock);
-	key->sealed -= n;
-	quic_pn_release(&key->window, pkts, n);
-	spin_unlock(&key->lock);
+	struct quic_key_tx *tx = &key->tx;
+
+	spin_lock(&tx->lock);
+	tx->sealed -= n;
+	quic_pn_release(&tx->window, pkts, n);
+	spin_unlock(&tx->lock);
 }
 
 int __init quic_keys_init(void)
@@ -238,7 +249,7 @@ int __init quic_keys_init(void)
 	return rhashtable_init(&quic_keys, &quic_keys_params);
 }
 
-/* Every key has been uninstalled */
+/* Every key has been uninstalled and freed */
 void quic_keys_exit(void)
 {
 	rhashtable_destroy(&quic_keys);

@@ -8,17 +8,21 @@
 #include <linux/netdevice.h>
 #include <linux/tracepoint.h>
 
-#include "quic.h"
+#include <net/quic.h>
+
+#include "tuple.h"
+
+struct quic_flows;
 
 TRACE_EVENT(quic_flow_add,
 
-	TP_PROTO(const struct quic_sock *qs, const struct quic_flow_key *key,
+	TP_PROTO(const struct quic_flows *fs, const struct quic_tuple *tuple,
 		 u16 cipher, u8 gen, int err),
 
-	TP_ARGS(qs, key, cipher, gen, err),
+	TP_ARGS(fs, tuple, cipher, gen, err),
 
 	TP_STRUCT__entry(
-		__field(const void *, qs)
+		__field(const void *, fs)
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
 		__field(u8, gen)
@@ -27,60 +31,60 @@ TRACE_EVENT(quic_flow_add,
 	),
 
 	TP_fast_assign(
-		__entry->qs = qs;
-		memcpy(__entry->cid, key->cid, sizeof(key->cid));
-		__entry->cid_len = key->cid_len;
+		__entry->fs = fs;
+		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
+		__entry->cid_len = tuple->cid_len;
 		__entry->gen = gen;
 		__entry->cipher = cipher;
 		__entry->err = err;
 	),
 
-	TP_printk("sock=%p cid=%s cipher=%u gen=%u err=%d", __entry->qs,
+	TP_printk("sock=%p cid=%s cipher=%u gen=%u err=%d", __entry->fs,
 		  __print_hex_str(__entry->cid, __entry->cid_len),
 		  __entry->cipher, __entry->gen, __entry->err)
 );
 
 TRACE_EVENT(quic_flow_del,
 
-	TP_PROTO(const struct quic_sock *qs, const struct quic_flow_key *key),
+	TP_PROTO(const struct quic_flows *fs, const struct quic_tuple *tuple),
 
-	TP_ARGS(qs, key),
+	TP_ARGS(fs, tuple),
 
 	TP_STRUCT__entry(
-		__field(const void *, qs)
+		__field(const void *, fs)
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
 	),
 
 	TP_fast_assign(
-		__entry->qs = qs;
-		memcpy(__entry->cid, key->cid, sizeof(key->cid));
-		__entry->cid_len = key->cid_len;
+		__entry->fs = fs;
+		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
+		__entry->cid_len = tuple->cid_len;
 	),
 
-	TP_printk("sock=%p cid=%s", __entry->qs,
+	TP_printk("sock=%p cid=%s", __entry->fs,
 		  __print_hex_str(__entry->cid, __entry->cid_len))
 );
 
 TRACE_EVENT(quic_seal_error,
 
-	TP_PROTO(const struct quic_sock *qs, unsigned int npkts, int err),
+	TP_PROTO(const struct quic_flows *fs, unsigned int npkts, int err),
 
-	TP_ARGS(qs, npkts, err),
+	TP_ARGS(fs, npkts, err),
 
 	TP_STRUCT__entry(
-		__field(const void *, qs)
+		__field(const void *, fs)
 		__field(unsigned int, npkts)
 		__field(int, err)
 	),
 
 	TP_fast_assign(
-		__entry->qs = qs;
+		__entry->fs = fs;
 		__entry->npkts = npkts;
 		__entry->err = err;
 	),
 
-	TP_printk("sock=%p npkts=%u err=%d", __entry->qs, __entry->npkts,
+	TP_printk("sock=%p npkts=%u err=%d", __entry->fs, __entry->npkts,
 		  __entry->err)
 );
 
@@ -88,9 +92,9 @@ TRACE_EVENT(quic_seal_error,
 TRACE_EVENT(quic_device_add,
 
 	TP_PROTO(const struct net_device *netdev,
-		 const struct quicdev_flow *flow, int err, const char *msg),
+		 const struct quicdev_key *key, int err, const char *msg),
 
-	TP_ARGS(netdev, flow, err, msg),
+	TP_ARGS(netdev, key, err, msg),
 
 	TP_STRUCT__entry(
 		__string(netdev, netdev->name)
@@ -105,10 +109,10 @@ TRACE_EVENT(quic_device_add,
 	TP_fast_assign(
 		__assign_str(netdev);
 		__assign_str(msg);
-		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
-		__entry->cid_len = flow->cid_len;
-		__entry->gen = flow->key_gen;
-		__entry->pkt_num = flow->next_pkt_num;
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+		__entry->gen = key->key_gen;
+		__entry->pkt_num = key->next_pkt_num;
 		__entry->err = err;
 	),
 
@@ -122,9 +126,9 @@ TRACE_EVENT(quic_device_add,
 TRACE_EVENT(quic_device_del,
 
 	TP_PROTO(const struct net_device *netdev,
-		 const struct quicdev_flow *flow),
+		 const struct quicdev_key *key),
 
-	TP_ARGS(netdev, flow),
+	TP_ARGS(netdev, key),
 
 	TP_STRUCT__entry(
 		__string(netdev, netdev->name)
@@ -135,9 +139,9 @@ TRACE_EVENT(quic_device_del,
 
 	TP_fast_assign(
 		__assign_str(netdev);
-		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
-		__entry->cid_len = flow->cid_len;
-		__entry->gen = flow->key_gen;
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+		__entry->gen = key->key_gen;
 	),
 
 	TP_printk("netdev=%s cid=%s gen=%u", __get_str(netdev),
@@ -148,10 +152,10 @@ TRACE_EVENT(quic_device_del,
 TRACE_EVENT(quic_device_fallback,
 
 	TP_PROTO(const struct net_device *netdev,
-		 const struct quicdev_flow *flow, u64 pkt_num,
+		 const struct quicdev_key *key, u64 pkt_num,
 		 unsigned int npkts, bool sealed),
 
-	TP_ARGS(netdev, flow, pkt_num, npkts, sealed),
+	TP_ARGS(netdev, key, pkt_num, npkts, sealed),
 
 	TP_STRUCT__entry(
 		__string(netdev, netdev->name)
@@ -165,9 +169,9 @@ TRACE_EVENT(quic_device_fallback,
 
 	TP_fast_assign(
 		__assign_str(netdev);
-		memcpy(__entry->cid, flow->cid, sizeof(flow->cid));
-		__entry->cid_len = flow->cid_len;
-		__entry->gen = flow->key_gen;
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+		__entry->gen = key->key_gen;
 		__entry->sealed = sealed;
 		__entry->npkts = npkts;
 		__entry->pkt_num = pkt_num;

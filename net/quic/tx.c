@@ -5,12 +5,12 @@
  * quic_sendmsg() reads the control message and calls UDP's own sendmsg(), which
  * calls back twice: quic_getfrag() copies the user's packets into the skb and
  * leaves gaps for the tags, quic_tx_finish() then seals them there. Everything
- * about the packets is read from the skb, as the user can change his copy.
+ * about the packets is read from the skb, as the user can change the user's
+ * copy at any time.
  */
 
 #include <linux/ipv6.h>
 #include <linux/net.h>
-#include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/inet_sock.h>
 #include <net/quic.h>
@@ -18,36 +18,37 @@
 #include <net/udp.h>
 #include <net/xfrm.h>
 
-#include "quic.h"
+#include "batch.h"
+#include "net.h"
+#include "offload.h"
+#include "sock.h"
 #include "trace.h"
 
 /**
  * struct quic_tx - one sendmsg() call
- * @ulp: what UDP sees of it
- * @qs: socket
+ * @ulp: what UDP knows of the call
+ * @fs: flows of the socket
  * @sk: socket
- * @msg: the user's packets
- * @anc: the control message
- * @has_anc: there was one
- * @gso_size: packets' size on the wire, 0 for a single packet
- * @layout: where they are
- * @dst: destination as the application gave it, to find the flow
- * @pkt: the packet, where it is a single one
- * @device: the packets were left to a device to seal
- * @sealed: the packets were sealed or are left to a device; what fails later is
- *	    not our failure
+ * @msg: packets of the user
+ * @anc: control message UDP_QUIC_ENCRYPT
+ * @has_anc: the call has this control message
+ * @gso_size: size of packets on the wire, 0 for a single packet
+ * @batch: packets in the skb
+ * @dst: destination as the application passed it, to find the flow
+ * @device: a device is to seal the packets
+ * @sealed: the packets are sealed, or left to a device; errors of the stack
+ *	    from here on are not counted as errors of sealing
  */
 struct quic_tx {
 	struct udp_ulp_tx ulp;
-	struct quic_sock *qs;
+	struct quic_flows *fs;
 	struct sock *sk;
 	struct msghdr *msg;
 	struct quic_tx_ancillary_data anc;
 	bool has_anc;
 	unsigned int gso_size;
-	struct quic_layout layout;
-	struct quic_flow_key dst;
-	struct quic_pkt pkt;
+	struct quic_batch batch;
+	struct quic_tuple dst;
 	bool device;
 	bool sealed;
 };
@@ -56,18 +57,19 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 			struct sk_buff *skb)
 {
 	struct quic_tx *tx = container_of(from, struct quic_tx, ulp);
-	unsigned int pkt = offset / tx->layout.stride;
-	unsigned int pos = offset % tx->layout.stride;
+	const struct quic_layout *l = &tx->batch.layout;
+	unsigned int pkt = offset / l->stride;
+	unsigned int pos = offset % l->stride;
 	unsigned int size, n;
 
-	if (tx->layout.tag_room)
+	if (l->tag_room)
 		return copy_from_iter_full(to, len, &tx->msg->msg_iter) ?
 		       0 : -EFAULT;
 
 	for (; len; len -= n, to += n, pos += n) {
-		size = quic_layout_pkt_len(&tx->layout, pkt);
+		size = quic_layout_pkt_len(l, pkt);
 		if (pos == size) {
-			size = quic_layout_pkt_len(&tx->layout, ++pkt);
+			size = quic_layout_pkt_len(l, ++pkt);
 			pos = 0;
 		}
 		if (pos < size - QUIC_TAG_SIZE) {
@@ -83,19 +85,19 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 	return 0;
 }
 
-/* Refuse now what UDP would only refuse after the packets were sealed, and what
- * would make IP fragments of them (RFC 9000 14).
+/* Refuse what UDP would only refuse after the packets were sealed, and what
+ * would be fragmented by IP (RFC 9000 14).
  */
 static int quic_tx_check_skb(const struct quic_tx *tx, struct sk_buff *skb,
 			     const struct inet_cork *cork)
 {
 	unsigned int hlen = skb_network_header_len(skb) + sizeof(struct udphdr);
 
-	/* UDP_SEGMENT was set while we looked at it */
+	/* The socket's UDP_SEGMENT changed after it was read */
 	if (cork->gso_size != tx->gso_size)
 		return -EINVAL;
 	if (skb_has_frag_list(skb) ||
-	    hlen + quic_layout_pkt_len(&tx->layout, 0) > cork->fragsize)
+	    hlen + quic_batch_pkt_len(&tx->batch, 0) > cork->fragsize)
 		return -EMSGSIZE;
 	if (tx->sk->sk_no_check_tx || udp_get_no_check6_tx(tx->sk))
 		return -EINVAL;
@@ -104,130 +106,130 @@ static int quic_tx_check_skb(const struct quic_tx *tx, struct sk_buff *skb,
 	return 0;
 }
 
-/* What the flow's identity is in a packet's header. @hdr has what there is of
- * the packet, up to QUIC_MAX_HDR_SIZE bytes. What more there is to be said of
- * the header is for quic_pkts_parse() to say.
+/* Complete the tuple of a packet's flow from the packet. @hdr has at most
+ * QUIC_MAX_HDR_SIZE bytes of it. quic_batch_parse() checks the header later.
  */
-static int quic_tx_flow_key(const struct quic_tx *tx, const u8 *hdr,
-			    struct quic_flow_key *key)
+static int quic_tx_tuple(const struct quic_tx *tx, const u8 *hdr,
+			 struct quic_tuple *tuple)
 {
-	unsigned int len = quic_layout_pkt_len(&tx->layout, 0) - QUIC_TAG_SIZE;
-	unsigned int cid_len = tx->anc.conn_id_length;
+	unsigned int len = quic_batch_pkt_len(&tx->batch, 0) - QUIC_TAG_SIZE;
+	unsigned int cid_len = tx->batch.cid_len;
 
 	if (hdr[0] & QUIC_HDR_LONG ||
 	    len < 1 + cid_len + QUIC_MAX_PKT_NUM_LEN)
 		return -EINVAL;
-	*key = tx->dst;
-	key->cid_len = cid_len;
-	memcpy(key->cid, hdr + 1, cid_len);
+	*tuple = tx->dst;
+	tuple->cid_len = cid_len;
+	memcpy(tuple->cid, hdr + 1, cid_len);
 	return 0;
 }
 
-/* The flow that the control message and the first packet ask for */
-static struct quic_flow *quic_tx_flow(const struct quic_tx *tx,
-				      const struct sk_buff *skb,
-				      unsigned int off)
+/* Find the flow that the control message and the first packet select */
+static struct quic_flow *quic_tx_flow(struct quic_tx *tx)
 {
-	unsigned int len = quic_layout_pkt_len(&tx->layout, 0);
-	struct quic_flow_key key;
+	const struct quic_batch *b = &tx->batch;
+	struct quic_tuple tuple;
 	u8 hdr[QUIC_MAX_HDR_SIZE];
 	struct quic_flow *flow;
 	int err;
 
 	if (tx->anc.flags & QUIC_TX_FLOW_ID) {
-		flow = quic_flow_get_id(tx->qs, tx->anc.flow_id);
+		flow = quic_flow_get_id(tx->fs, tx->anc.flow_id);
 		return flow ?: ERR_PTR(-ENOENT);
 	}
-	err = skb_copy_bits(skb, off, hdr, min_t(size_t, len, sizeof(hdr)));
+	err = skb_copy_bits(b->skb, b->off, hdr,
+			    min_t(size_t, quic_batch_pkt_len(b, 0),
+				  sizeof(hdr)));
 	if (!err)
-		err = quic_tx_flow_key(tx, hdr, &key);
+		err = quic_tx_tuple(tx, hdr, &tuple);
 	if (err)
 		return ERR_PTR(err);
-	flow = quic_flow_get(tx->qs, &key);
+	flow = quic_flow_get(tx->fs, &tuple);
 	return flow ?: ERR_PTR(-ENOENT);
 }
 
-static int quic_tx_seal(struct quic_tx *tx, struct sk_buff *skb,
-			unsigned int off, struct quic_flow *flow,
-			const struct quic_pkt *pkts)
+static int quic_tx_seal(struct quic_tx *tx, struct quic_flow *flow)
 {
+	struct quic_batch *b = &tx->batch;
+	struct quic_prot prot;
 	struct quic_key *key;
 	int err;
 
-	key = quic_flow_key_get(flow, pkts[0].phase);
+	key = quic_flow_get_key(flow, b->phase);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 
-	err = quic_key_reserve(key, pkts, tx->layout.npkts);
+	err = quic_key_reserve(key, b->pkts, b->layout.npkts);
 	if (err)
 		goto out;
-	if (quic_dev_seal(tx->sk, flow, key, skb, off, &tx->layout, pkts)) {
-		tx->device = true;
+	tx->device = quic_offload_xmit(tx->sk, flow, key, b);
+	if (tx->device)
 		goto out;
-	}
-	err = quic_seal(key, &flow->hp, skb, off, &tx->layout, pkts,
-			flow->key.cid_len);
+	prot = quic_key_prot(key, &flow->hp);
+	err = quic_seal(&prot, b);
 	if (err)
-		quic_key_release(key, pkts, tx->layout.npkts);
+		quic_key_release(key, b->pkts, b->layout.npkts);
 out:
 	quic_key_put(key);
 	return err;
 }
 
-static int quic_tx_flow_seal(struct quic_tx *tx, struct sk_buff *skb,
-			     unsigned int off, struct quic_flow *flow)
+static int quic_tx_flow_seal(struct quic_tx *tx, struct quic_flow *flow)
 {
-	const struct quic_flow_key *key = &flow->key;
-	struct quic_pkt *pkts = &tx->pkt;
+	struct quic_batch *b = &tx->batch;
 	int err;
 
-	if (tx->anc.conn_id_length != key->cid_len)
+	if (b->cid_len != flow->tuple.cid_len)
 		return -EINVAL;
-	if (tx->layout.npkts > 1) {
-		pkts = kmalloc_array(tx->layout.npkts, sizeof(*pkts),
-				     GFP_KERNEL);
-		if (!pkts)
-			return -ENOMEM;
-	}
-	err = quic_pkts_parse(pkts, skb, off, &tx->layout, key->cid,
-			      key->cid_len, tx->anc.next_pkt_num);
+	err = quic_batch_alloc(b, GFP_KERNEL);
+	if (err)
+		return err;
+	b->cid = flow->tuple.cid;
+	err = quic_batch_parse(b, tx->anc.next_pkt_num);
 	if (!err)
-		err = quic_tx_seal(tx, skb, off, flow, pkts);
-	if (pkts != &tx->pkt)
-		kfree(pkts);
+		err = quic_tx_seal(tx, flow);
+	quic_batch_free(b);
 	return err;
+}
+
+static void quic_tx_count(const struct quic_tx *tx)
+{
+	const struct quic_layout *l = &tx->batch.layout;
+	struct net *net = sock_net(tx->sk);
+
+	if (tx->device) {
+		QUIC_ADD_STATS(net, TX_DEVICE_PACKETS, l->npkts);
+		QUIC_ADD_STATS(net, TX_DEVICE_BYTES, l->wire_len);
+	} else {
+		QUIC_ADD_STATS(net, TX_SW_PACKETS, l->npkts);
+		QUIC_ADD_STATS(net, TX_SW_BYTES, l->wire_len);
+	}
 }
 
 static int quic_tx_finish(struct udp_ulp_tx *ulp, struct sk_buff *skb,
 			  const struct inet_cork *cork)
 {
-	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
 	struct quic_tx *tx = container_of(ulp, struct quic_tx, ulp);
-	struct net *net = sock_net(tx->sk);
 	struct quic_flow *flow;
 	int err;
 
 	err = quic_tx_check_skb(tx, skb, cork);
 	if (err)
 		return err;
-	flow = quic_tx_flow(tx, skb, off);
+	tx->batch.skb = skb;
+	tx->batch.off = skb_transport_offset(skb) + sizeof(struct udphdr);
+	flow = quic_tx_flow(tx);
 	if (IS_ERR(flow))
 		return PTR_ERR(flow);
-	err = quic_tx_flow_seal(tx, skb, off, flow);
+	err = quic_tx_flow_seal(tx, flow);
 	quic_flow_put(flow);
 	if (err)
 		return err;
 
-	/* The payload is not what getfrag produced */
+	/* A checksum computed while copying would be that of the plaintext */
 	skb->ip_summed = CHECKSUM_PARTIAL;
 	tx->sealed = true;
-	if (tx->device) {
-		QUIC_ADD_STATS(net, TX_DEVICE_PACKETS, tx->layout.npkts);
-		QUIC_ADD_STATS(net, TX_DEVICE_BYTES, tx->layout.wire_len);
-		return 0;
-	}
-	QUIC_ADD_STATS(net, TX_SW_PACKETS, tx->layout.npkts);
-	QUIC_ADD_STATS(net, TX_SW_BYTES, tx->layout.wire_len);
+	quic_tx_count(tx);
 	return 0;
 }
 
@@ -242,9 +244,10 @@ static int quic_tx_cmsg(struct quic_tx *tx, const struct cmsghdr *cmsg)
 		return 0;
 	case UDP_QUIC_ENCRYPT:
 		tx->has_anc = true;
+		tx->ulp.cmsg = UDP_QUIC_ENCRYPT;
 		if (again || cmsg->cmsg_len != CMSG_LEN(sizeof(tx->anc)))
 			return -EINVAL;
-		/* It may stand less aligned than it wants to be */
+		/* Its data may be less aligned than the struct requires */
 		memcpy(&tx->anc, CMSG_DATA(cmsg), sizeof(tx->anc));
 		return 0;
 	default:
@@ -252,8 +255,8 @@ static int quic_tx_cmsg(struct quic_tx *tx, const struct cmsghdr *cmsg)
 	}
 }
 
-/* UDP reads all of them again, so what is not ours is refused there, but for
- * what may hide one that is.
+/* Only our control messages are parsed here; UDP validates the others later. A
+ * malformed one is refused now, as it could hide ours.
  */
 static int quic_tx_cmsgs(struct quic_tx *tx)
 {
@@ -272,10 +275,10 @@ static int quic_tx_cmsgs(struct quic_tx *tx)
 	return 0;
 }
 
-/* Where a message goes that has no address, or one of AF_UNSPEC */
+/* Destination of a message without an address, or with one of AF_UNSPEC */
 static int quic_tx_dst_connected(struct quic_tx *tx)
 {
-	struct quic_flow_key *dst = &tx->dst;
+	struct quic_tuple *dst = &tx->dst;
 	const struct sock *sk = tx->sk;
 
 	if (sk->sk_state != TCP_ESTABLISHED)
@@ -298,7 +301,7 @@ static int quic_tx_dst_connected(struct quic_tx *tx)
 	return 0;
 }
 
-/* Where the application sends to, whatever becomes of that further down */
+/* Destination as the application passed it, before BPF or NAT change it */
 static int quic_tx_dst(struct quic_tx *tx)
 {
 	const struct sockaddr *sa = tx->msg->msg_name;
@@ -308,43 +311,44 @@ static int quic_tx_dst(struct quic_tx *tx)
 	if (!sa)
 		return quic_tx_dst_connected(tx);
 	if (len < sizeof(sin) || sa->sa_family != AF_UNSPEC)
-		return quic_flow_key_set_dst(&tx->dst, tx->sk, sa, len);
+		return quic_tuple_set_dst(&tx->dst, tx->sk, sa, len);
 
 	/* What UDP makes of AF_UNSPEC depends on the socket */
 	if (tx->sk->sk_family == AF_INET6)
 		return quic_tx_dst_connected(tx);
 	sin = *(const struct sockaddr_in *)sa;
 	sin.sin_family = AF_INET;
-	return quic_flow_key_set_dst(&tx->dst, tx->sk, &sin, sizeof(sin));
+	return quic_tuple_set_dst(&tx->dst, tx->sk, &sin, sizeof(sin));
 }
 
-/* Where the keys of all flows do not fit into the cache, let those of this one
- * come while the packets are being copied. The user can change his packets:
- * what is found here is good for nothing else.
+/* The keys of all flows exceed the cache: prefetch those of this flow while the
+ * packets are being copied. The user can still change the packets, so that
+ * nothing but the prefetch may rely on the header that is read here.
  */
 static void quic_tx_prefetch(const struct quic_tx *tx)
 {
-	unsigned int len = quic_layout_pkt_len(&tx->layout, 0) - QUIC_TAG_SIZE;
+	unsigned int len = quic_batch_pkt_len(&tx->batch, 0) - QUIC_TAG_SIZE;
 	struct iov_iter *from = &tx->msg->msg_iter;
 	u64 pn = tx->anc.next_pkt_num;
-	struct quic_flow_key key;
+	struct quic_tuple tuple;
 	u8 hdr[QUIC_MAX_HDR_SIZE];
 	size_t want, got;
 
 	if (tx->anc.flags & QUIC_TX_FLOW_ID) {
-		quic_flow_prefetch_id(tx->qs, tx->anc.flow_id, pn);
+		quic_flow_prefetch_id(tx->fs, tx->anc.flow_id, pn);
 		return;
 	}
 	want = min_t(size_t, len, sizeof(hdr));
 	got = copy_from_iter(hdr, want, from);
 	iov_iter_revert(from, got);
-	if (got == want && !quic_tx_flow_key(tx, hdr, &key))
-		quic_flow_prefetch(tx->qs, &key, pn);
+	if (got == want && !quic_tx_tuple(tx, hdr, &tuple))
+		quic_flow_prefetch(tx->fs, &tuple, pn);
 }
 
 static int quic_tx_prepare(struct quic_tx *tx, size_t len)
 {
 	const struct quic_tx_ancillary_data *anc = &tx->anc;
+	struct quic_layout *l = &tx->batch.layout;
 	int err;
 
 	if (anc->flags & ~(QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID))
@@ -352,21 +356,22 @@ static int quic_tx_prepare(struct quic_tx *tx, size_t len)
 	if (anc->conn_id_length > QUIC_MAX_CONNECTION_ID_SIZE ||
 	    anc->next_pkt_num > QUIC_MAX_PKT_NUM)
 		return -EINVAL;
-	/* The user's pages are his: nothing is sealed in them */
+	/* Sealing in place would change the user's own pages */
 	if (tx->msg->msg_flags & (MSG_ZEROCOPY | MSG_SPLICE_PAGES))
 		return -EOPNOTSUPP;
 	err = quic_tx_dst(tx);
 	if (err)
 		return err;
-	err = quic_layout_init(&tx->layout, len, tx->gso_size,
+	err = quic_layout_init(l, len, tx->gso_size,
 			       anc->flags & QUIC_TX_TAG_ROOM);
 	if (err)
 		return err;
-	if (quic_flows_many(tx->qs))
+	tx->batch.cid_len = anc->conn_id_length;
+	if (quic_flows_many(tx->fs))
 		quic_tx_prefetch(tx);
 	tx->ulp.getfrag = quic_getfrag;
 	tx->ulp.finish = quic_tx_finish;
-	tx->ulp.room = tx->layout.wire_len - tx->layout.user_len;
+	tx->ulp.room = l->wire_len - l->user_len;
 	return 0;
 }
 
@@ -395,15 +400,15 @@ static void quic_tx_count_error(const struct quic_tx *tx, int err)
 	default:
 		QUIC_INC_STATS(net, TX_OTHER_ERROR);
 	}
-	trace_quic_seal_error(tx->qs, tx->layout.npkts, err);
+	trace_quic_seal_error(tx->fs, tx->batch.layout.npkts, err);
 }
 
 /**
  * quic_sendmsg - sendmsg() of a socket that the ULP is attached to
  * @sk: socket
- * @ulp: our state
+ * @ulp: state of this ULP
  * @msg: message, with control messages
- * @len: bytes in it
+ * @len: bytes in @msg
  * @send: UDP's own sendmsg()
  *
  * Context: process, socket not locked.
@@ -413,7 +418,7 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		 size_t len, udp_ulp_send_t send)
 {
 	struct quic_tx tx = {
-		.qs = quic_sock(ulp),
+		.fs = quic_sock_flows(ulp, QUIC_TX),
 		.sk = sk,
 		.msg = msg,
 		.gso_size = READ_ONCE(udp_sk(sk)->gso_size),

@@ -35,7 +35,7 @@
 /**
  * struct nsim_quic_key - a key in the device
  * @ns: device
- * @flow: what the core knows of it
+ * @qkey: description by the core
  * @epoch: of the device when it got the key, see struct nsim_quic
  * @ready: acknowledged
  * @ack: acknowledges, where that is delayed
@@ -49,7 +49,7 @@
  */
 struct nsim_quic_key {
 	struct netdevsim *ns;
-	struct quicdev_flow *flow;
+	struct quicdev_key *qkey;
 	int epoch;
 	bool ready;
 	struct delayed_work ack;
@@ -65,7 +65,7 @@ struct nsim_quic_key {
 	u8 iv[AES_BLOCK_SIZE];
 };
 
-/* In struct quicdev_flow */
+/* In struct quicdev_key */
 struct nsim_quic_state {
 	struct nsim_quic_key *key;
 };
@@ -107,13 +107,13 @@ void nsim_quic_get_stats(struct netdevsim *ns, u64 *data)
 /* RFC 9001 5.3 */
 static void nsim_quic_set_iv(struct nsim_quic_key *key, u64 pn)
 {
-	const struct quicdev_flow *flow = key->flow;
+	const struct quicdev_key *qkey = key->qkey;
 	u8 *nonce = key->iv, *p;
 
 	memset(key->iv, 0, sizeof(key->iv));
-	if (flow->cipher_type == TLS_CIPHER_AES_CCM_128)
+	if (qkey->cipher_type == TLS_CIPHER_AES_CCM_128)
 		*nonce++ = NSIM_QUIC_CCM_IV_B0;
-	memcpy(nonce, flow->iv, QUIC_MAX_IV_SIZE);
+	memcpy(nonce, qkey->iv, QUIC_MAX_IV_SIZE);
 	p = nonce + QUIC_MAX_IV_SIZE - sizeof(pn);
 	put_unaligned_be64(get_unaligned_be64(p) ^ pn, p);
 }
@@ -141,7 +141,7 @@ static void nsim_quic_hp_mask(const struct nsim_quic_key *key,
 {
 	struct chacha_state state;
 
-	if (key->flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305) {
+	if (key->qkey->cipher_type != TLS_CIPHER_CHACHA20_POLY1305) {
 		aes_encrypt(&key->aes, mask, sample);
 		return;
 	}
@@ -176,21 +176,21 @@ static bool nsim_quic_pkt_num(const u8 *pkt, unsigned int pn_off,
 	return quic_skb_pkt_num(ext, truncated, pn_len, pn);
 }
 
-/* The flow says all that is needed. The rest is to find out when what arrives
- * here is not what the core had sent, and its number would be a wrong one.
+/* @qkey contains all that is needed to seal. These checks detect packets that
+ * are not what the core sent, so that the packet number would be wrong.
  */
-static bool nsim_quic_pkt_ok(const struct quicdev_flow *flow, const u8 *pkt,
+static bool nsim_quic_pkt_ok(const struct quicdev_key *qkey, const u8 *pkt,
 			     unsigned int len)
 {
-	if (len < 1 + flow->cid_len + QUIC_MAX_PKT_NUM_LEN + QUIC_TAG_SIZE)
+	if (len < 1 + qkey->cid_len + QUIC_MAX_PKT_NUM_LEN + QUIC_TAG_SIZE)
 		return false;
 	if (pkt[0] & QUIC_HDR_LONG ||
-	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(flow->key_gen & 1))
+	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(qkey->key_gen & 1))
 		return false;
 	/* Not that it matters here, but the core has promised */
 	if (memchr_inv(pkt + len - QUIC_TAG_SIZE, 0, QUIC_TAG_SIZE))
 		return false;
-	return !memcmp(pkt + 1, flow->cid, flow->cid_len);
+	return !memcmp(pkt + 1, qkey->cid, qkey->cid_len);
 }
 
 /**
@@ -205,11 +205,11 @@ static bool nsim_quic_pkt_ok(const struct quicdev_flow *flow, const u8 *pkt,
 static int nsim_quic_seal(struct nsim_quic_key *key, u8 *pkt, unsigned int len,
 			  const struct quic_skb_ext *ext)
 {
-	unsigned int pn_off = 1 + key->flow->cid_len, hdr_len, pn_len;
+	unsigned int pn_off = 1 + key->qkey->cid_len, hdr_len, pn_len;
 	u64 pn;
 	int err;
 
-	if (!nsim_quic_pkt_ok(key->flow, pkt, len))
+	if (!nsim_quic_pkt_ok(key->qkey, pkt, len))
 		return -EINVAL;
 	pn_len = (pkt[0] & QUIC_HDR_PN_LEN) + 1;
 	hdr_len = pn_off + pn_len;
@@ -262,7 +262,7 @@ static void nsim_quic_fix_checksum(struct sk_buff *skb, unsigned int off,
 		uh->check = CSUM_MANGLED_0;
 }
 
-/* The key may be gone once the last skb is done that holds its flow */
+/* The key may be freed with the last skb that refers to it */
 static int nsim_quic_seal_skb(struct netdevsim *ns, struct nsim_quic_key *key,
 			      struct sk_buff *skb,
 			      const struct quic_skb_ext *ext)
@@ -393,9 +393,9 @@ static int nsim_quic_blank(struct netdevsim *ns, struct sk_buff *skb)
 }
 
 static struct nsim_quic_key *nsim_quic_find_key(struct netdevsim *ns,
-						struct quicdev_flow *flow)
+						struct quicdev_key *qkey)
 {
-	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct nsim_quic_key *key = state->key;
 
 	if (!key || key->ns != ns || !READ_ONCE(key->ready) ||
@@ -404,7 +404,7 @@ static struct nsim_quic_key *nsim_quic_find_key(struct netdevsim *ns,
 	return key;
 }
 
-static struct sk_buff *nsim_quic_tx_flow(struct netdevsim *ns,
+static struct sk_buff *nsim_quic_tx_key(struct netdevsim *ns,
 					 struct sk_buff *skb,
 					 unsigned int *dropped)
 {
@@ -415,7 +415,7 @@ static struct sk_buff *nsim_quic_tx_flow(struct netdevsim *ns,
 	/* As with a full ring: what comes after it stays with the stack */
 	if (READ_ONCE(ns->quic.stop))
 		netif_tx_stop_all_queues(ns->netdev);
-	key = nsim_quic_find_key(ns, ext.flow);
+	key = nsim_quic_find_key(ns, ext.key);
 	if (!key)
 		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_NO_KEY,
 				      dropped);
@@ -432,7 +432,7 @@ static struct sk_buff *nsim_quic_tx_flow(struct netdevsim *ns,
 /* Left to a device, but it does not say with which key. TLS has that mark,
  * too.
  */
-static bool nsim_quic_lost_flow(const struct sk_buff *skb)
+static bool nsim_quic_lost_key(const struct sk_buff *skb)
 {
 	return skb_is_decrypted(skb) && (!skb->sk || sk_is_udp(skb->sk));
 }
@@ -451,8 +451,8 @@ struct sk_buff *nsim_quic_tx(struct netdevsim *ns, struct sk_buff *skb,
 			     unsigned int *dropped)
 {
 	if (quicdev_skb_ext(skb))
-		return nsim_quic_tx_flow(ns, skb, dropped);
-	if (nsim_quic_lost_flow(skb))
+		return nsim_quic_tx_key(ns, skb, dropped);
+	if (nsim_quic_lost_key(skb))
 		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD, dropped);
 	return nsim_quic_segment(ns, skb, NETIF_F_SG, dropped);
 }
@@ -473,13 +473,13 @@ void nsim_quic_discard(struct netdevsim *ns, const struct sk_buff *skb)
 	const struct quic_skb_ext *ext = quicdev_skb_ext(skb);
 
 	if (READ_ONCE(ns->quic.free_crypto) && ext &&
-	    nsim_quic_find_key(ns, ext->flow))
+	    nsim_quic_find_key(ns, ext->key))
 		nsim_quic_count(ns, NSIM_QUIC_TX_FREE, nsim_quic_pkts(skb));
 }
 
-static const char *nsim_quic_alg(const struct quicdev_flow *flow)
+static const char *nsim_quic_alg(const struct quicdev_key *qkey)
 {
-	switch (flow->cipher_type) {
+	switch (qkey->cipher_type) {
 	case TLS_CIPHER_AES_CCM_128:
 		return "ccm(aes)";
 	case TLS_CIPHER_CHACHA20_POLY1305:
@@ -490,17 +490,17 @@ static const char *nsim_quic_alg(const struct quicdev_flow *flow)
 }
 
 static int nsim_quic_set_aead(struct nsim_quic_key *key,
-			      const struct quicdev_flow *flow)
+			      const struct quicdev_key *qkey)
 {
 	struct crypto_aead *aead;
 	int err;
 
 	/* Nobody can wait in ndo_start_xmit() */
-	aead = crypto_alloc_aead(nsim_quic_alg(flow), 0, CRYPTO_ALG_ASYNC);
+	aead = crypto_alloc_aead(nsim_quic_alg(qkey), 0, CRYPTO_ALG_ASYNC);
 	if (IS_ERR(aead))
 		return PTR_ERR(aead);
 	key->aead = aead;
-	err = crypto_aead_setkey(aead, flow->key, flow->key_size);
+	err = crypto_aead_setkey(aead, qkey->key, qkey->key_size);
 	if (!err)
 		err = crypto_aead_setauthsize(aead, QUIC_TAG_SIZE);
 	if (err)
@@ -513,15 +513,15 @@ static int nsim_quic_set_aead(struct nsim_quic_key *key,
 }
 
 static int nsim_quic_set_hp(struct nsim_quic_key *key,
-			    const struct quicdev_flow *flow)
+			    const struct quicdev_key *qkey)
 {
 	unsigned int i;
 
-	if (flow->cipher_type != TLS_CIPHER_CHACHA20_POLY1305)
-		return aes_prepareenckey(&key->aes, flow->header_key,
-					 flow->key_size);
+	if (qkey->cipher_type != TLS_CIPHER_CHACHA20_POLY1305)
+		return aes_prepareenckey(&key->aes, qkey->header_key,
+					 qkey->key_size);
 	for (i = 0; i < ARRAY_SIZE(key->chacha); i++)
-		key->chacha[i] = get_unaligned_le32(flow->header_key +
+		key->chacha[i] = get_unaligned_le32(qkey->header_key +
 						    i * sizeof(u32));
 	return 0;
 }
@@ -540,11 +540,11 @@ static void nsim_quic_ack(struct work_struct *work)
 	int err = -(int)READ_ONCE(key->ns->quic.refuse_add);
 
 	WRITE_ONCE(key->ready, !err);
-	quicdev_add_done(key->flow, err);
+	quicdev_add_done(key->qkey, err);
 }
 
 static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
-						 struct quicdev_flow *flow)
+						 struct quicdev_key *qkey)
 {
 	struct nsim_quic_key *key;
 	int err;
@@ -553,13 +553,13 @@ static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
 	if (!key)
 		return ERR_PTR(-ENOMEM);
 	key->ns = ns;
-	key->flow = flow;
+	key->qkey = qkey;
 	key->epoch = atomic_read(&ns->quic.epoch);
 	spin_lock_init(&key->lock);
 	INIT_DELAYED_WORK(&key->ack, nsim_quic_ack);
-	err = nsim_quic_set_aead(key, flow);
+	err = nsim_quic_set_aead(key, qkey);
 	if (!err)
-		err = nsim_quic_set_hp(key, flow);
+		err = nsim_quic_set_hp(key, qkey);
 	if (err) {
 		nsim_quic_key_free(key);
 		return ERR_PTR(err);
@@ -567,10 +567,10 @@ static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
 	return key;
 }
 
-static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_flow *flow,
+static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_key *qkey,
 			     struct netlink_ext_ack *extack)
 {
-	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct nsim_dev *nsim_dev = ns->nsim_dev;
 	struct nsim_quic_key *key;
 
@@ -580,7 +580,7 @@ static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_flow *flow,
 		NSIM_EA(extack, "No room for more QUIC keys");
 		return -ENOSPC;
 	}
-	key = nsim_quic_key_alloc(ns, flow);
+	key = nsim_quic_key_alloc(ns, qkey);
 	if (IS_ERR(key)) {
 		atomic_dec(&nsim_dev->quic.keys);
 		NSIM_EA(extack, "Failed to set up QUIC key");
@@ -594,10 +594,10 @@ static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_flow *flow,
 
 static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 			     enum quicdev_direction direction,
-			     struct quicdev_flow *flow,
+			     struct quicdev_key *qkey,
 			     struct netlink_ext_ack *extack)
 {
-	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct netdevsim *ns = netdev_priv(netdev);
 	u32 delay, refuse;
 	int err;
@@ -612,7 +612,7 @@ static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 		NSIM_EA(extack, "QUIC key refused, as debugfs says");
 		return -(int)refuse;
 	}
-	err = nsim_quic_key_add(ns, flow, extack);
+	err = nsim_quic_key_add(ns, qkey, extack);
 	if (err)
 		return err;
 	if (delay) {
@@ -626,9 +626,9 @@ static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 
 static void nsim_quic_dev_del(struct net_device *netdev,
 			      enum quicdev_direction direction,
-			      struct quicdev_flow *flow)
+			      struct quicdev_key *qkey)
 {
-	struct nsim_quic_state *state = quicdev_state(flow);
+	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct netdevsim *ns = netdev_priv(netdev);
 
 	/* Packets are sealed before ndo_start_xmit() returns, none is left */
@@ -678,7 +678,7 @@ static int nsim_quic_reset(void *data, u64 val)
 
 	rtnl_lock();
 	atomic_inc(&ns->quic.epoch);
-	quicdev_keys_lost(ns->netdev);
+	quicdev_keys_reset(ns->netdev);
 	rtnl_unlock();
 	return 0;
 }

@@ -8,26 +8,13 @@
 #define _UAPI_LINUX_QUIC_H
 
 #include <linux/socket.h>
+#include <linux/tls.h>	/* TLS_CIPHER_* */
 #include <linux/types.h>
 
 /* Name of the upper layer protocol, for setsockopt(SOL_UDP, UDP_ULP) */
 #define QUIC_CRYPTO_ULP_NAME		"quic-crypto"
 
 #define QUIC_MAX_CONNECTION_ID_SIZE	20
-
-/* Ciphers, with the values that <linux/tls.h> gives them */
-#ifndef TLS_CIPHER_AES_GCM_128
-#define TLS_CIPHER_AES_GCM_128		51
-#endif
-#ifndef TLS_CIPHER_AES_GCM_256
-#define TLS_CIPHER_AES_GCM_256		52
-#endif
-#ifndef TLS_CIPHER_AES_CCM_128
-#define TLS_CIPHER_AES_CCM_128		53
-#endif
-#ifndef TLS_CIPHER_CHACHA20_POLY1305
-#define TLS_CIPHER_CHACHA20_POLY1305	54
-#endif
 
 #define QUIC_MAX_IV_SIZE		12
 #define QUIC_MAX_KEY_SIZE		32

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QUIC packet protection by devices: software for packets that were left to a
- * device, but end up on another one. Runs in softirq.
+ * QUIC packet protection by devices: seal packets in software that were left to
+ * a device, but end up on another one. Runs in softirq.
  */
 
 #include <linux/ip.h>
@@ -10,14 +10,16 @@
 #include <linux/slab.h>
 #include <net/checksum.h>
 #include <net/ip.h>
-#include <net/quic.h>
+#include <net/quic_core.h>
 #include <net/sock.h>
 
-#include "quic.h"
+#include "batch.h"
+#include "net.h"
+#include "offload.h"
 #include "trace.h"
 
-/* A copy, as the packets may be shared with clones and taps. Same headroom, so
- * that the offsets of the headers stay right.
+/* Clones and taps may share the packets, so seal a copy. The copy has the same
+ * headroom, so that the offsets of the headers stay right.
  */
 static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 					  unsigned int hlen)
@@ -53,9 +55,7 @@ static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 	return nskb;
 }
 
-/* @nskb takes the place of @skb towards the socket, if that has not been left
- * behind
- */
+/* Charge @nskb to the socket instead of @skb, if @skb still has its socket */
 static void quic_fallback_own(struct sk_buff *nskb, struct sk_buff *skb)
 {
 	struct sock *sk = skb->sk;
@@ -72,51 +72,61 @@ static void quic_fallback_own(struct sk_buff *nskb, struct sk_buff *skb)
 		refcount_add(delta, &sk->sk_wmem_alloc);
 }
 
-/* A number that is not one of the call's may have been sealed elsewhere */
+/* Parse the packets. A packet number that does not belong to the skb may have
+ * been sealed elsewhere, and must not be sealed again.
+ */
 static int quic_fallback_parse(const struct quic_skb_ext *ext,
-			       const struct sk_buff *skb, unsigned int off,
-			       struct quic_layout *l, struct quic_pkt *pkts)
+			       struct quic_batch *b)
 {
-	const struct quicdev_flow *flow = ext->flow;
 	u64 ahead;
 	int err;
 
-	err = quic_pkts_parse(pkts, skb, off, l, flow->cid, flow->cid_len,
-			      ext->pkt_num);
+	err = quic_batch_parse(b, ext->pkt_num);
 	if (err)
 		return err;
-	ahead = pkts[0].pn - ext->pkt_num;
-	if (ahead >= ext->npkts || l->npkts > ext->npkts - ahead ||
-	    !l->consecutive)
+	ahead = b->pkts[0].pn - ext->pkt_num;
+	if (ahead >= ext->npkts || b->layout.npkts > ext->npkts - ahead ||
+	    !b->consecutive)
 		return -EINVAL;
 	return 0;
 }
 
-static int quic_fallback_seal(struct quic_dev_tx *dtx, struct sk_buff *skb,
+static struct quic_prot quic_fallback_prot(const struct quic_offload *o)
+{
+	struct quic_prot prot = quic_key_prot(o->key, &o->hp);
+
+	prot.tfm = o->tfm;
+	prot.gfp = GFP_ATOMIC;
+	return prot;
+}
+
+static int quic_fallback_seal(const struct quic_offload *o, struct sk_buff *skb,
 			      unsigned int off, const struct quic_skb_ext *ext)
 {
-	struct quic_layout l;
-	struct quic_pkt *pkts;
+	struct quic_prot prot = quic_fallback_prot(o);
+	struct quic_batch b = {
+		.skb = skb,
+		.off = off,
+		.cid = o->qkey.cid,
+		.cid_len = o->qkey.cid_len,
+	};
 	int err;
 
-	err = quic_layout_init(&l, skb->len - off, skb_shinfo(skb)->gso_size,
-			       true);
+	err = quic_layout_init(&b.layout, skb->len - off,
+			       skb_shinfo(skb)->gso_size, true);
 	if (err)
 		return err;
-	pkts = kmalloc_array(l.npkts, sizeof(*pkts), GFP_ATOMIC);
-	if (!pkts)
-		return -ENOMEM;
-	err = quic_fallback_parse(ext, skb, off, &l, pkts);
+	err = quic_batch_alloc(&b, GFP_ATOMIC);
+	if (err)
+		return err;
+	err = quic_fallback_parse(ext, &b);
 	if (!err)
-		err = __quic_seal(dtx->tfm, dtx->key, &dtx->hp, skb, off, &l,
-				  pkts, dtx->dev.cid_len, GFP_ATOMIC);
-	kfree(pkts);
+		err = quic_seal(&prot, &b);
+	quic_batch_free(&b);
 	return err;
 }
 
-/* Where somebody has calculated the checksum already, it is that of packets
- * that were not sealed.
- */
+/* If the checksum has been computed already, it is that of the plaintext */
 static void quic_fallback_checksum(struct sk_buff *skb, unsigned int off,
 				   __wsum before)
 {
@@ -131,7 +141,7 @@ static void quic_fallback_checksum(struct sk_buff *skb, unsigned int off,
 		uh->check = CSUM_MANGLED_0;
 }
 
-static struct sk_buff *quic_fallback(struct quic_dev_tx *dtx,
+static struct sk_buff *quic_fallback(const struct quic_offload *o,
 				     struct sk_buff *skb, unsigned int off,
 				     const struct quic_skb_ext *ext)
 {
@@ -143,7 +153,7 @@ static struct sk_buff *quic_fallback(struct quic_dev_tx *dtx,
 		return NULL;
 	if (nskb->ip_summed != CHECKSUM_PARTIAL)
 		before = skb_checksum(nskb, off, nskb->len - off, 0);
-	if (quic_fallback_seal(dtx, nskb, off, ext)) {
+	if (quic_fallback_seal(o, nskb, off, ext)) {
 		kfree_skb(nskb);
 		return NULL;
 	}
@@ -151,12 +161,12 @@ static struct sk_buff *quic_fallback(struct quic_dev_tx *dtx,
 	nskb->decrypted = 0;
 	skb_ext_del(nskb, SKB_EXT_QUIC);
 	quic_fallback_own(nskb, skb);
-	/* As validate_xmit_skb_list() wants a list of one */
+	/* validate_xmit_skb_list() expects a list of one */
 	nskb->prev = nskb;
 	return nskb;
 }
 
-static unsigned int quic_dev_skb_pkts(const struct sk_buff *skb,
+static unsigned int quic_fallback_pkts(const struct sk_buff *skb,
 				      unsigned int off)
 {
 	unsigned int gso_size = skb_shinfo(skb)->gso_size;
@@ -166,8 +176,10 @@ static unsigned int quic_dev_skb_pkts(const struct sk_buff *skb,
 	return DIV_ROUND_UP(skb->len - off, gso_size);
 }
 
-/* Still what quic_dev_seal() made: one UDP datagram, or a GSO skb of them */
-static bool quic_dev_skb_whole(const struct sk_buff *skb, unsigned int off)
+/* Is the skb still what quic_offload_xmit() made of it: one UDP datagram, or a
+ * GSO skb of UDP datagrams?
+ */
+static bool quic_fallback_whole(const struct sk_buff *skb, unsigned int off)
 {
 	unsigned int len = skb->len - skb_transport_offset(skb);
 
@@ -180,32 +192,32 @@ static bool quic_dev_skb_whole(const struct sk_buff *skb, unsigned int off)
 }
 
 /**
- * quic_dev_validate - may the device transmit packets as they are?
+ * quic_offload_validate - may the device transmit unsealed packets?
  * @skb: unsealed packets of a socket
- * @dev: device
- * @ext: @skb's
+ * @netdev: device
+ * @ext: extension of @skb
  *
  * Context: softirq or BH disabled.
- * Return: @skb if so, else an skb with sealed packets; NULL where that cannot
- * be had.
+ * Return: @skb if @netdev seals it, else an skb with sealed packets; NULL if
+ * they cannot be sealed. In the last two cases @skb is freed.
  */
-struct sk_buff *quic_dev_validate(struct sk_buff *skb, struct net_device *dev,
-				  const struct quic_skb_ext *ext)
+struct sk_buff *quic_offload_validate(struct sk_buff *skb,
+				      struct net_device *netdev,
+				      const struct quic_skb_ext *ext)
 {
-	struct quic_dev_tx *dtx = container_of(ext->flow, struct quic_dev_tx,
-					       dev);
 	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
-	struct net *net = skb->sk ? sock_net(skb->sk) : dev_net(dev);
+	struct net *net = skb->sk ? sock_net(skb->sk) : dev_net(netdev);
+	struct quic_offload *o = quic_offload_of(ext->key);
 	struct sk_buff *nskb = NULL;
 	unsigned int npkts;
 
-	npkts = quic_dev_skb_pkts(skb, off);
-	if (quic_dev_skb_whole(skb, off)) {
-		if (rcu_access_pointer(dtx->netdev) == dev)
+	npkts = quic_fallback_pkts(skb, off);
+	if (quic_fallback_whole(skb, off)) {
+		if (rcu_access_pointer(o->netdev) == netdev)
 			return skb;
-		nskb = quic_fallback(dtx, skb, off, ext);
+		nskb = quic_fallback(o, skb, off, ext);
 	}
-	trace_quic_device_fallback(dev, &dtx->dev, ext->pkt_num, npkts, nskb);
+	trace_quic_device_fallback(netdev, &o->qkey, ext->pkt_num, npkts, nskb);
 	if (nskb) {
 		QUIC_ADD_STATS(net, TX_DEVICE_FALLBACK, npkts);
 		consume_skb(skb);

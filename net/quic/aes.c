@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: AES-GCM, AES-CCM and AES header protection by the
+ * crypto API. Fast transforms may be asynchronous, so these functions wait if
+ * their context allows.
+ */
+
+#include <crypto/aead.h>
+#include <crypto/skcipher.h>
+#include <linux/skbuff.h>
+#include <net/quic.h>
+
+#include "batch.h"
+#include "cipher.h"
+
+static u32 quic_req_flags(gfp_t gfp)
+{
+	if (!gfpflags_allow_blocking(gfp))
+		return 0;
+	return CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP;
+}
+
+/**
+ * quic_aes_masks - &quic_cipher.masks of AES ciphers, RFC 9001 5.4.3
+ * @op: operation
+ *
+ * Context: as the gfp flags of the protection say.
+ * Return: 0 or a negative error.
+ */
+int quic_aes_masks(struct quic_op *op)
+{
+	struct skcipher_request *req = (struct skcipher_request *)op->req;
+	unsigned int len = op->b->layout.npkts * QUIC_HP_SAMPLE_SIZE;
+
+	crypto_init_wait(&op->wait);
+	sg_init_one(&op->sg, op->samples, len);
+	skcipher_request_set_tfm(req, op->prot->hp->tfm);
+	skcipher_request_set_callback(req, quic_req_flags(op->prot->gfp),
+				      crypto_req_done, &op->wait);
+	skcipher_request_set_crypt(req, &op->sg, &op->sg, len, NULL);
+	return crypto_wait_req(crypto_skcipher_encrypt(req), &op->wait);
+}
+
+/* Put packet @i into a scatterlist */
+static struct scatterlist *quic_aes_sg(struct quic_op *op, unsigned int i)
+{
+	const struct quic_batch *b = op->b;
+	unsigned int len = quic_batch_pkt_len(b, i);
+	int err;
+
+	if (b->pkts[i].data) {
+		sg_set_buf(&op->sg, b->pkts[i].data, len);
+		return &op->sg;
+	}
+	sg_init_table(op->frags, ARRAY_SIZE(op->frags));
+	err = skb_to_sgvec(b->skb, op->frags, quic_batch_pkt_off(b, i), len);
+	return err < 0 ? ERR_PTR(err) : op->frags;
+}
+
+/* RFC 9001 5.3 */
+static int quic_aes_seal_one(struct quic_op *op, unsigned int i)
+{
+	struct aead_request *req = (struct aead_request *)op->req;
+	struct scatterlist *sg = quic_aes_sg(op, i);
+	const struct quic_prot *prot = op->prot;
+	const struct quic_batch *b = op->b;
+	unsigned int hdr_len, len;
+
+	if (IS_ERR(sg))
+		return PTR_ERR(sg);
+	hdr_len = quic_batch_hdr_len(b, &b->pkts[i]);
+	len = quic_batch_pkt_len(b, i) - hdr_len - QUIC_TAG_SIZE;
+	quic_nonce(op->iv + prot->cipher->iv_off, prot->iv, b->pkts[i].pn);
+	aead_request_set_ad(req, hdr_len);
+	aead_request_set_crypt(req, sg, sg, len, op->iv);
+	return crypto_wait_req(crypto_aead_encrypt(req), &op->wait);
+}
+
+/**
+ * quic_aes_seal - &quic_cipher.seal of AES ciphers
+ * @op: operation
+ *
+ * Context: as the gfp flags of the protection say.
+ * Return: 0 or a negative error.
+ */
+int quic_aes_seal(struct quic_op *op)
+{
+	struct aead_request *req = (struct aead_request *)op->req;
+	u8 *sample = op->samples;
+	unsigned int i;
+	int err = 0;
+
+	sg_init_table(&op->sg, 1);
+	crypto_init_wait(&op->wait);
+	aead_request_set_tfm(req, op->prot->tfm);
+	aead_request_set_callback(req, quic_req_flags(op->prot->gfp),
+				  crypto_req_done, &op->wait);
+	for (i = 0; i < op->b->layout.npkts && !err; i++) {
+		err = quic_aes_seal_one(op, i);
+		/* The packet is still in the cache: take its sample now */
+		if (!err)
+			err = quic_batch_sample(op->b, i, sample);
+		sample += QUIC_HP_SAMPLE_SIZE;
+	}
+	return err;
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: the table of ciphers, their transforms and keys
+ */
+
+#include <crypto/aead.h>
+#include <crypto/chacha.h>
+#include <crypto/skcipher.h>
+#include <linux/dma-mapping.h>
+#include <linux/fips.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+#include <net/quic.h>
+
+#include "batch.h"
+#include "cipher.h"
+
+/* RFC 9001 6.6 and B.1. ChaCha20-Poly1305 outlasts the packet numbers. */
+#define QUIC_GCM_SEAL_LIMIT	BIT_ULL(23)
+#define QUIC_CCM_SEAL_LIMIT	2965820ULL		/* 2^21.5 */
+#define QUIC_CHACHA_SEAL_LIMIT	(QUIC_MAX_PKT_NUM + 1)
+
+/* ccm(aes) expects the size of its length field, less one, before the nonce */
+#define QUIC_CCM_IV_B0		2
+
+#define QUIC_CIPHER_GCM(bits) {						\
+	.type		= TLS_CIPHER_AES_GCM_##bits,			\
+	.key_size	= (bits) / 8,					\
+	.iv_size	= QUIC_MAX_IV_SIZE,				\
+	.seal_limit	= QUIC_GCM_SEAL_LIMIT,				\
+	.aead		= "gcm(aes)",					\
+	.hp		= "ecb(aes)",					\
+	.seal		= quic_aes_seal,				\
+	.masks		= quic_aes_masks,				\
+}
+
+static const struct quic_cipher quic_ciphers[] = {
+	QUIC_CIPHER_GCM(128),
+	QUIC_CIPHER_GCM(256),
+	{
+		.type		= TLS_CIPHER_AES_CCM_128,
+		.key_size	= 16,
+		.iv_size	= 16,
+		.iv_off		= 1,
+		.iv_b0		= QUIC_CCM_IV_B0,
+		.seal_limit	= QUIC_CCM_SEAL_LIMIT,
+		.aead		= "ccm(aes)",
+		.hp		= "ecb(aes)",
+		.seal		= quic_aes_seal,
+		.masks		= quic_aes_masks,
+	},
+	{
+		.type		= TLS_CIPHER_CHACHA20_POLY1305,
+		.key_size	= CHACHA_KEY_SIZE,
+		.iv_size	= QUIC_MAX_IV_SIZE,
+		.seal_limit	= QUIC_CHACHA_SEAL_LIMIT,
+		.seal		= quic_chacha_seal,
+		.masks		= quic_chacha_masks,
+	},
+};
+
+/**
+ * quic_cipher_find - look a cipher up
+ * @type: TLS_CIPHER_*
+ *
+ * Return: its row, or NULL.
+ */
+const struct quic_cipher *quic_cipher_find(u16 type)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(quic_ciphers); i++) {
+		if (quic_ciphers[i].type == type)
+			return &quic_ciphers[i];
+	}
+	return NULL;
+}
+
+/* The kernel lacks the cipher, or FIPS mode forbids it */
+static int quic_alg_error(long err)
+{
+	return err == -ENOENT ? -EOPNOTSUPP : err;
+}
+
+/**
+ * quic_aead_alloc - AEAD transform for a key
+ * @cipher: cipher
+ * @key: @cipher->key_size bytes
+ * @mask: CRYPTO_ALG_ASYNC if the transform must not wait, else 0
+ *
+ * Context: process, sleeps.
+ * Return: the transform, NULL for a cipher that needs none, or an ERR_PTR():
+ * -EOPNOTSUPP if the kernel lacks the cipher.
+ */
+struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
+				    const u8 *key, u32 mask)
+{
+	struct crypto_aead *tfm;
+	int err;
+
+	/* The library ignores FIPS mode, which the crypto API obeys */
+	if (!cipher->aead)
+		return fips_enabled ? ERR_PTR(-EOPNOTSUPP) : NULL;
+	tfm = crypto_alloc_aead(cipher->aead, 0, mask);
+	if (IS_ERR(tfm))
+		return ERR_PTR(quic_alg_error(PTR_ERR(tfm)));
+
+	err = crypto_aead_setkey(tfm, key, cipher->key_size);
+	if (!err)
+		err = crypto_aead_setauthsize(tfm, QUIC_TAG_SIZE);
+	if (err) {
+		crypto_free_aead(tfm);
+		return ERR_PTR(err);
+	}
+	return tfm;
+}
+
+/**
+ * quic_aead_free - free an AEAD transform and wipe its key
+ * @tfm: transform of quic_aead_alloc()
+ *
+ * Context: process, sleeps.
+ */
+void quic_aead_free(struct crypto_aead *tfm)
+{
+	crypto_free_aead(tfm);
+}
+
+/**
+ * quic_hp_init - set up header protection
+ * @hp: filled in
+ * @cipher: cipher
+ * @key: @cipher->key_size bytes
+ * @mask: CRYPTO_ALG_ASYNC if the transform must not wait, else 0
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error: -EOPNOTSUPP if the kernel lacks the cipher.
+ */
+int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
+		 const u8 *key, u32 mask)
+{
+	struct crypto_skcipher *tfm;
+	int err;
+
+	hp->cipher = cipher;
+	hp->tfm = NULL;
+	if (cipher->hp) {
+		tfm = crypto_alloc_skcipher(cipher->hp, 0, mask);
+		if (IS_ERR(tfm))
+			return quic_alg_error(PTR_ERR(tfm));
+		err = crypto_skcipher_setkey(tfm, key, cipher->key_size);
+		if (err) {
+			crypto_free_skcipher(tfm);
+			return err;
+		}
+		hp->tfm = tfm;
+	}
+	memcpy(hp->key, key, cipher->key_size);
+	return 0;
+}
+
+/**
+ * quic_hp_destroy - undo quic_hp_init() and wipe the key
+ * @hp: header protection
+ *
+ * Context: process, sleeps.
+ */
+void quic_hp_destroy(struct quic_hp *hp)
+{
+	crypto_free_skcipher(hp->tfm);
+	memzero_explicit(hp->key, sizeof(hp->key));
+}
+
+/* Bytes of the larger of the two requests */
+static size_t quic_op_req_size(const struct quic_prot *prot)
+{
+	size_t aead = 0, hp = 0;
+
+	if (prot->tfm)
+		aead = sizeof(struct aead_request) +
+		       crypto_aead_reqsize(prot->tfm);
+	if (prot->hp->tfm)
+		hp = sizeof(struct skcipher_request) +
+		     crypto_skcipher_reqsize(prot->hp->tfm);
+	return max(aead, hp);
+}
+
+/**
+ * quic_op_alloc - prepare to protect a batch
+ * @prot: protection
+ * @b: batch
+ *
+ * Context: as @prot->gfp allows.
+ * Return: the operation, or NULL. quic_op_free() undoes it.
+ */
+struct quic_op *quic_op_alloc(const struct quic_prot *prot,
+			      struct quic_batch *b)
+{
+	/* A device may write the masks: they share no cache line */
+	size_t align = max(dma_get_cache_alignment(), QUIC_HP_SAMPLE_SIZE);
+	size_t masks = ALIGN(b->layout.npkts * QUIC_HP_SAMPLE_SIZE, align);
+	size_t req = quic_op_req_size(prot);
+	struct quic_op *op;
+
+	op = kmalloc(struct_size(op, req, req + align + masks), prot->gfp);
+	if (!op)
+		return NULL;
+	op->prot = prot;
+	op->b = b;
+	op->size = req + align + masks;
+	op->samples = PTR_ALIGN(op->req + req, align);
+	memset(op->iv, 0, sizeof(op->iv));
+	op->iv[0] = prot->cipher->iv_b0;
+	return op;
+}
+
+/**
+ * quic_op_free - wipe and free an operation
+ * @op: operation of quic_op_alloc()
+ *
+ * kfree_sensitive() would wipe the unused rest of the allocation, too.
+ */
+void quic_op_free(struct quic_op *op)
+{
+	memzero_explicit(op->iv, sizeof(op->iv));
+	memzero_explicit(op->req, op->size);
+	kfree(op);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: ciphers
+ */
+#ifndef _NET_QUIC_CIPHER_H
+#define _NET_QUIC_CIPHER_H
+
+#include <linux/crypto.h>
+#include <linux/scatterlist.h>
+#include <linux/skbuff.h>
+#include <uapi/linux/quic.h>
+
+struct crypto_aead;
+struct crypto_skcipher;
+struct quic_batch;
+struct quic_op;
+
+/**
+ * struct quic_cipher - a row of the table of ciphers
+ * @type: TLS_CIPHER_*
+ * @key_size: bytes of the packet key, and of the header-protection key
+ * @iv_size: bytes of IV that the AEAD transform expects
+ * @iv_off: offset of the nonce of RFC 9001 5.3 in this IV
+ * @iv_b0: first byte of this IV if @iv_off is 1
+ * @seal_limit: packets that one key may seal, RFC 9001 6.6
+ * @aead: crypto API name of the AEAD; NULL if @seal needs no transform
+ * @hp: crypto API name of the header-protection cipher; NULL if @masks needs
+ *	no transform
+ * @seal: computes the AEAD of all packets of an operation in place, and writes
+ *	  the header-protection sample of packet i to &quic_op.samples + i *
+ *	  QUIC_HP_SAMPLE_SIZE. Context: as the gfp flags of the protection say.
+ *	  Return: 0 or a negative error
+ * @masks: computes the header-protection masks of all packets of an operation
+ *	   (RFC 9001 5.4) from their samples; the first QUIC_HP_MASK_SIZE bytes
+ *	   of each sample become its mask. Context and return value: as of @seal
+ */
+struct quic_cipher {
+	u16 type;
+	u8 key_size;
+	u8 iv_size;
+	u8 iv_off;
+	u8 iv_b0;
+	u64 seal_limit;
+	const char *aead;
+	const char *hp;
+	int (*seal)(struct quic_op *op);
+	int (*masks)(struct quic_op *op);
+};
+
+/**
+ * struct quic_hp - header protection of a flow
+ * @cipher: cipher
+ * @tfm: ECB transform, NULL for ChaCha20
+ * @key: bytes of the key; header keys outlive key updates (RFC 9001 6.1)
+ */
+struct quic_hp {
+	const struct quic_cipher *cipher;
+	struct crypto_skcipher *tfm;
+	u8 key[QUIC_MAX_KEY_SIZE];
+};
+
+/**
+ * struct quic_prot - what protects a batch, for one context
+ * @cipher: cipher
+ * @iv: IV of the key, RFC 9001 5.3
+ * @secret: bytes of the key
+ * @tfm: AEAD transform with the key, NULL for ChaCha20-Poly1305
+ * @hp: header protection
+ * @gfp: GFP_KERNEL in process context. Any other flags demand that neither
+ *	 @tfm nor the transform of @hp waits
+ */
+struct quic_prot {
+	const struct quic_cipher *cipher;
+	const u8 *iv;
+	const u8 *secret;
+	struct crypto_aead *tfm;
+	const struct quic_hp *hp;
+	gfp_t gfp;
+};
+
+/**
+ * struct quic_op - protecting one batch
+ * @prot: protection
+ * @b: parsed batch
+ * @wait: completion of an asynchronous request
+ * @sg: a contiguous packet
+ * @frags: a packet that spans fragments
+ * @iv: nonce of a packet, as the AEAD transform expects it
+ * @size: bytes of @req
+ * @samples: samples of all packets, which become their header-protection masks
+ * @req: a request of the AEAD transform, used for one packet after another, and
+ *	 later of the header-protection transform; then @samples
+ *
+ * Requests and samples are in scatterlists, so they must not be on the stack.
+ */
+struct quic_op {
+	const struct quic_prot *prot;
+	struct quic_batch *b;
+	struct crypto_wait wait;
+	struct scatterlist sg;
+	struct scatterlist frags[MAX_SKB_FRAGS + 1];
+	u8 iv[16];
+	size_t size;
+	u8 *samples;
+	u8 req[] CRYPTO_MINALIGN_ATTR;
+};
+
+/* cipher.c */
+const struct quic_cipher *quic_cipher_find(u16 type);
+struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
+				    const u8 *key, u32 mask);
+void quic_aead_free(struct crypto_aead *tfm);
+int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
+		 const u8 *key, u32 mask);
+void quic_hp_destroy(struct quic_hp *hp);
+struct quic_op *quic_op_alloc(const struct quic_prot *prot,
+			      struct quic_batch *b);
+void quic_op_free(struct quic_op *op);
+
+/* aes.c */
+int quic_aes_seal(struct quic_op *op);
+int quic_aes_masks(struct quic_op *op);
+
+/* chacha.c */
+int quic_chacha_seal(struct quic_op *op);
+int quic_chacha_masks(struct quic_op *op);
+
+/* seal.c */
+int quic_seal(const struct quic_prot *prot, struct quic_batch *b);
+
+#endif /* _NET_QUIC_CIPHER_H */

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: state of a network namespace, its counters in
+ * /proc/net/quic_stat and its limits in /proc/sys/net/quic_crypto
+ */
+
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/sysctl.h>
+#include <linux/workqueue.h>
+#include <net/ip.h>
+#include <net/net_namespace.h>
+#include <net/netns/generic.h>
+
+#include "net.h"
+
+#define QUIC_DEFAULT_MAX_FLOWS	65536
+
+struct workqueue_struct *quic_crypto_wq;
+
+static unsigned int quic_net_id __read_mostly;
+
+/**
+ * quic_crypto_net - state of a network namespace
+ * @net: namespace
+ *
+ * Return: the state, which lives as long as @net and this module.
+ */
+struct quic_crypto_net *quic_crypto_net(const struct net *net)
+{
+	return net_generic(net, quic_net_id);
+}
+
+#ifdef CONFIG_PROC_FS
+static const struct snmp_mib quic_mib_list[] = {
+	SNMP_MIB_ITEM("QuicCurrTxSw", QUIC_MIB_CURR_TX_SW),
+	SNMP_MIB_ITEM("QuicTxSw", QUIC_MIB_TX_SW),
+	SNMP_MIB_ITEM("QuicTxSwError", QUIC_MIB_TX_SW_ERROR),
+	SNMP_MIB_ITEM("QuicTxSwPackets", QUIC_MIB_TX_SW_PACKETS),
+	SNMP_MIB_ITEM("QuicTxSwBytes", QUIC_MIB_TX_SW_BYTES),
+	SNMP_MIB_ITEM("QuicTxNoFlow", QUIC_MIB_TX_NO_FLOW),
+	SNMP_MIB_ITEM("QuicTxNoKey", QUIC_MIB_TX_NO_KEY),
+	SNMP_MIB_ITEM("QuicTxPktNumReuse", QUIC_MIB_TX_PKT_NUM_REUSE),
+	SNMP_MIB_ITEM("QuicTxKeyLimit", QUIC_MIB_TX_KEY_LIMIT),
+	SNMP_MIB_ITEM("QuicTxMalformed", QUIC_MIB_TX_MALFORMED),
+	SNMP_MIB_ITEM("QuicTxOtherError", QUIC_MIB_TX_OTHER_ERROR),
+	SNMP_MIB_ITEM("QuicCurrTxDevice", QUIC_MIB_CURR_TX_DEVICE),
+	SNMP_MIB_ITEM("QuicTxDevice", QUIC_MIB_TX_DEVICE),
+	SNMP_MIB_ITEM("QuicTxDeviceError", QUIC_MIB_TX_DEVICE_ERROR),
+	SNMP_MIB_ITEM("QuicTxDevicePackets", QUIC_MIB_TX_DEVICE_PACKETS),
+	SNMP_MIB_ITEM("QuicTxDeviceBytes", QUIC_MIB_TX_DEVICE_BYTES),
+	SNMP_MIB_ITEM("QuicTxDeviceFallback", QUIC_MIB_TX_DEVICE_FALLBACK),
+	SNMP_MIB_ITEM("QuicTxDeviceDrop", QUIC_MIB_TX_DEVICE_DROP),
+};
+
+static int quic_stat_seq_show(struct seq_file *seq, void *v)
+{
+	unsigned long buf[ARRAY_SIZE(quic_mib_list)] = {};
+	struct net *net = seq->private;
+	int i;
+
+	snmp_get_cpu_field_batch_cnt(buf, quic_mib_list,
+				     ARRAY_SIZE(quic_mib_list),
+				     quic_crypto_net(net)->mib);
+	for (i = 0; i < ARRAY_SIZE(quic_mib_list); i++)
+		seq_printf(seq, "%-32s\t%lu\n", quic_mib_list[i].name, buf[i]);
+	return 0;
+}
+
+static int __net_init quic_proc_init(struct net *net)
+{
+	if (!proc_create_net_single("quic_stat", 0444, net->proc_net,
+				    quic_stat_seq_show, NULL))
+		return -ENOMEM;
+	return 0;
+}
+
+static void __net_exit quic_proc_exit(struct net *net)
+{
+	remove_proc_entry("quic_stat", net->proc_net);
+}
+#else
+static int __net_init quic_proc_init(struct net *net)
+{
+	return 0;
+}
+
+static void __net_exit quic_proc_exit(struct net *net)
+{
+}
+#endif
+
+#ifdef CONFIG_SYSCTL
+static const struct ctl_table quic_sysctl_table[] = {
+	{
+		.procname	= "max_flows",
+		.maxlen		= sizeof_field(struct quic_crypto_net,
+					       max_flows),
+		.mode		= 0644,
+		.proc_handler	= proc_dointvec_minmax,
+		.extra1		= SYSCTL_ZERO,
+	},
+	{
+		.procname	= "seal_limit",
+		.maxlen		= sizeof_field(struct quic_crypto_net,
+					       seal_limit),
+		.mode		= 0644,
+		.proc_handler	= proc_doulongvec_minmax,
+	},
+};
+
+static int __net_init quic_sysctl_init(struct net *net)
+{
+	struct quic_crypto_net *qn = quic_crypto_net(net);
+	struct ctl_table *table;
+
+	table = kmemdup(quic_sysctl_table, sizeof(quic_sysctl_table),
+			GFP_KERNEL);
+	if (!table)
+		return -ENOMEM;
+	/* Crypto transforms are charged to nobody: only this limits them */
+	if (net->user_ns != &init_user_ns)
+		table[0].mode = 0444;
+	table[0].data = &qn->max_flows;
+	table[1].data = &qn->seal_limit;
+
+	qn->sysctl = register_net_sysctl_sz(net, "net/quic_crypto", table,
+					    ARRAY_SIZE(quic_sysctl_table));
+	if (!qn->sysctl) {
+		kfree(table);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static void __net_exit quic_sysctl_exit(struct net *net)
+{
+	struct quic_crypto_net *qn = quic_crypto_net(net);
+	const struct ctl_table *table = qn->sysctl->ctl_table_arg;
+
+	unregister_net_sysctl_table(qn->sysctl);
+	kfree(table);
+}
+#else
+static int __net_init quic_sysctl_init(struct net *net)
+{
+	return 0;
+}
+
+static void __net_exit quic_sysctl_exit(struct net *net)
+{
+}
+#endif
+
+static int __net_init quic_net_init(struct net *net)
+{
+	struct quic_crypto_net *qn = quic_crypto_net(net);
+	int err;
+
+	qn->max_flows = QUIC_DEFAULT_MAX_FLOWS;
+	qn->mib = alloc_percpu(struct quic_mib);
+	if (!qn->mib)
+		return -ENOMEM;
+	err = quic_proc_init(net);
+	if (err)
+		goto err_free_mib;
+	err = quic_sysctl_init(net);
+	if (err)
+		goto err_proc_exit;
+	return 0;
+
+err_proc_exit:
+	quic_proc_exit(net);
+err_free_mib:
+	free_percpu(qn->mib);
+	return err;
+}
+
+static void __net_exit quic_net_exit(struct net *net)
+{
+	quic_sysctl_exit(net);
+	quic_proc_exit(net);
+	free_percpu(quic_crypto_net(net)->mib);
+}
+
+static struct pernet_operations quic_net_ops = {
+	.init	= quic_net_init,
+	.exit	= quic_net_exit,
+	.id	= &quic_net_id,
+	.size	= sizeof(struct quic_crypto_net),
+};
+
+/**
+ * quic_net_register - set up the work queue and the state of every namespace
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error.
+ */
+int __init quic_net_register(void)
+{
+	int err;
+
+	quic_crypto_wq = alloc_workqueue("quic_crypto", WQ_UNBOUND, 0);
+	if (!quic_crypto_wq)
+		return -ENOMEM;
+	err = register_pernet_subsys(&quic_net_ops);
+	if (err)
+		destroy_workqueue(quic_crypto_wq);
+	return err;
+}
+
+/**
+ * quic_net_unregister - undo quic_net_register()
+ *
+ * No socket is left, but flows and keys may still wait to be freed. Waits for
+ * them.
+ *
+ * Context: process, sleeps.
+ */
+void quic_net_unregister(void)
+{
+	unregister_pernet_subsys(&quic_net_ops);
+	rcu_barrier();
+	destroy_workqueue(quic_crypto_wq);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: state of a network namespace
+ */
+#ifndef _NET_QUIC_NET_H
+#define _NET_QUIC_NET_H
+
+#include <linux/atomic.h>
+#include <net/snmp.h>
+
+struct ctl_table_header;
+struct net;
+struct workqueue_struct;
+
+enum {
+	QUIC_MIB_CURR_TX_SW,
+	QUIC_MIB_TX_SW,
+	QUIC_MIB_TX_SW_ERROR,
+	QUIC_MIB_TX_SW_PACKETS,
+	QUIC_MIB_TX_SW_BYTES,
+	QUIC_MIB_TX_NO_FLOW,
+	QUIC_MIB_TX_NO_KEY,
+	QUIC_MIB_TX_PKT_NUM_REUSE,
+	QUIC_MIB_TX_KEY_LIMIT,
+	QUIC_MIB_TX_MALFORMED,
+	QUIC_MIB_TX_OTHER_ERROR,
+	QUIC_MIB_CURR_TX_DEVICE,
+	QUIC_MIB_TX_DEVICE,
+	QUIC_MIB_TX_DEVICE_ERROR,
+	QUIC_MIB_TX_DEVICE_PACKETS,
+	QUIC_MIB_TX_DEVICE_BYTES,
+	QUIC_MIB_TX_DEVICE_FALLBACK,
+	QUIC_MIB_TX_DEVICE_DROP,
+	__QUIC_MIB_MAX
+};
+
+struct quic_mib {
+	unsigned long mibs[__QUIC_MIB_MAX];
+};
+
+/**
+ * struct quic_crypto_net - state of a network namespace
+ * @mib: counters, shown in /proc/net/quic_stat
+ * @nr_flows: number of flows installed
+ * @max_flows: upper limit of @nr_flows, a sysctl
+ * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
+ *		limit of the cipher, has no effect
+ * @sysctl: registered table
+ */
+struct quic_crypto_net {
+	struct quic_mib __percpu *mib;
+	atomic_t nr_flows;
+	int max_flows;
+	unsigned long seal_limit;
+	struct ctl_table_header *sysctl;
+};
+
+/* Frees what must sleep: flows, keys, offloads. Module exit drains it. */
+extern struct workqueue_struct *quic_crypto_wq;
+
+struct quic_crypto_net *quic_crypto_net(const struct net *net);
+int quic_net_register(void);
+void quic_net_unregister(void);
+
+#define QUIC_INC_STATS(net, field) \
+	SNMP_INC_STATS(quic_crypto_net(net)->mib, QUIC_MIB_##field)
+#define QUIC_DEC_STATS(net, field) \
+	SNMP_DEC_STATS(quic_crypto_net(net)->mib, QUIC_MIB_##field)
+#define QUIC_ADD_STATS(net, field, val) \
+	SNMP_ADD_STATS(quic_crypto_net(net)->mib, QUIC_MIB_##field, val)
+
+#endif /* _NET_QUIC_NET_H */

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection by devices: leave the packets of a call to the device
+ * that they are routed to
+ */
+
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <net/dst.h>
+#include <net/ip.h>
+#include <net/lwtunnel.h>
+#include <net/quic_core.h>
+#include <net/route.h>
+#include <net/xfrm.h>
+
+#include "batch.h"
+#include "flow.h"
+#include "offload.h"
+
+static void quic_offload_skb_get(struct quicdev_key *qkey)
+{
+	refcount_inc(&quic_offload_of(qkey)->ref);
+}
+
+static void quic_offload_skb_put(struct quicdev_key *qkey)
+{
+	quic_offload_put(quic_offload_of(qkey));
+}
+
+static const struct quic_skb_ext_ops quic_offload_skb_ops = {
+	.get		= quic_offload_skb_get,
+	.put		= quic_offload_skb_put,
+	.validate	= quic_offload_validate,
+};
+
+/* A device gets one packet number for all packets of an skb, and may not be
+ * able to write every length of packet number.
+ */
+static bool quic_offload_able(const struct net_device *netdev,
+			      const struct quic_flow *flow,
+			      const struct quic_batch *b)
+{
+	const struct quicdev_caps *caps = netdev->quicdev_ops->caps;
+
+	return b->consecutive && !(b->pn_lens & ~caps->pkt_num_lens) &&
+	       caps->ciphers & QUICDEV_CIPHER(flow->hp.cipher->type) &&
+	       caps->cid_lens & BIT(b->cid_len);
+}
+
+/* Multicast and broadcast packets are also delivered on this host, as copies
+ * that nobody validates. Not every device can parse packets with options or
+ * extension headers, which users may ask for.
+ */
+static bool quic_offload_headers_ok(const struct dst_entry *dst,
+				    const struct sk_buff *skb)
+{
+	if (dst->ops->family != AF_INET)
+		return !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr) &&
+		       ipv6_hdr(skb)->nexthdr == IPPROTO_UDP;
+	return ip_hdr(skb)->ihl == sizeof(struct iphdr) / 4 &&
+	       !(dst_rtable(dst)->rt_flags &
+		 (RTCF_MULTICAST | RTCF_BROADCAST | RTCF_LOCAL));
+}
+
+/* Does the route lead straight to the device? A VRF shows packets to taps
+ * before they get to the device.
+ */
+static bool quic_offload_direct(const struct dst_entry *dst,
+				const struct net_device *netdev)
+{
+	return netdev->quicdev_ops && !dst_xfrm(dst) && !dst->lwtstate &&
+	       !netif_is_l3_slave(netdev);
+}
+
+static void quic_offload_describe(struct quic_offload *offload,
+				  const struct quic_flow *flow,
+				  const struct quic_batch *b)
+{
+	const struct quic_key *key = offload->key;
+	const struct quic_cipher *cipher = key->cipher;
+	struct quicdev_key *qkey = &offload->qkey;
+	u8 gen = READ_ONCE(flow->gen);
+
+	qkey->cipher_type = cipher->type;
+	qkey->key_size = cipher->key_size;
+	/* The low bit tells the two live generations apart */
+	qkey->key_gen = (gen & 1) == b->phase ? gen : gen - 1;
+	memcpy(qkey->iv, key->iv, sizeof(qkey->iv));
+	memcpy(qkey->key, key->secret, cipher->key_size);
+	memcpy(qkey->header_key, flow->hp.key, cipher->key_size);
+	qkey->cid_len = flow->tuple.cid_len;
+	memcpy(qkey->cid, flow->tuple.cid, sizeof(qkey->cid));
+	qkey->next_pkt_num = b->pkts[0].pn;
+	qkey->dport = flow->tuple.port;
+	qkey->family = skb_dst(b->skb)->ops->family;
+	if (qkey->family == AF_INET)
+		qkey->daddr.s6_addr32[0] = ip_hdr(b->skb)->daddr;
+	else
+		qkey->daddr = ipv6_hdr(b->skb)->daddr;
+}
+
+/* Offer the key to the device. This sleeps: the caller holds @netdev. */
+static void quic_offload_offer(struct sock *sk, struct quic_flow *flow,
+			       struct quic_key *key, const struct quic_batch *b,
+			       struct net_device *netdev)
+{
+	unsigned long attempt = quic_offload_attempt(netdev);
+	struct quic_slot *slot = &flow->slot[b->phase];
+	struct quic_offload *offload;
+
+	offload = quic_offload_alloc(key, &flow->hp);
+	if (!offload) {
+		WRITE_ONCE(slot->tried, attempt);
+		return;
+	}
+	quic_offload_describe(offload, flow, b);
+	quic_offload_bind(sk, slot, offload, netdev);
+}
+
+/* Find the offload of a key in the device that the packets are routed to. Offer
+ * the key to the device if it does not have the key yet.
+ *
+ * A route may lose its device at any time, and the device is freed after a
+ * grace period: RCU protects the device until it is held, and it must be held
+ * before anything sleeps.
+ */
+static struct quic_offload *quic_offload_find(struct sock *sk,
+					      struct quic_flow *flow,
+					      struct quic_key *key,
+					      const struct quic_batch *b)
+{
+	const struct quic_slot *slot = &flow->slot[b->phase];
+	struct dst_entry *dst = skb_dst(b->skb);
+	struct quic_offload *offload = NULL;
+	netdevice_tracker tracker;
+	struct net_device *netdev;
+	bool wanted = false;
+
+	rcu_read_lock();
+	netdev = dst_dev_rcu(dst);
+	if (quic_offload_direct(dst, netdev) &&
+	    quic_offload_headers_ok(dst, b->skb) &&
+	    quic_offload_able(netdev, flow, b)) {
+		offload = quic_offload_get(slot, key, netdev);
+		/* The feature flag only governs keys that are new */
+		wanted = !offload && netdev->features & NETIF_F_HW_QUIC_TX &&
+			 quic_offload_wanted(slot, netdev);
+	}
+	if (wanted)
+		netdev_hold(netdev, &tracker, GFP_ATOMIC);
+	rcu_read_unlock();
+
+	if (wanted) {
+		quic_offload_offer(sk, flow, key, b, netdev);
+		offload = quic_offload_get(slot, key, netdev);
+		netdev_put(netdev, &tracker);
+	}
+	return offload;
+}
+
+/* From here on nothing but GSO may take the packets apart */
+static void quic_offload_no_fragments(struct sk_buff *skb)
+{
+	skb->ignore_df = 0;
+	if (skb_dst(skb)->ops->family == AF_INET)
+		ip_hdr(skb)->frag_off |= htons(IP_DF);
+}
+
+/**
+ * quic_offload_xmit - leave the packets of a call to the device, if it can seal
+ * @sk: socket
+ * @flow: flow
+ * @key: key of the flow for the packets
+ * @b: parsed batch, whose packet numbers are reserved in @key
+ *
+ * Context: process, sleeps.
+ * Return: true if the device seals; the skb then has to be sent. If false,
+ * nothing has changed but the content of the room for the tags.
+ */
+bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
+		       struct quic_key *key, struct quic_batch *b)
+{
+	struct quic_offload *offload;
+	struct quic_skb_ext *ext;
+
+	offload = quic_offload_find(sk, flow, key, b);
+	if (!offload)
+		return false;
+
+	/* No device may see what the user left in the room for the tags */
+	ext = quic_batch_clear_tags(b) ?
+	      NULL : skb_ext_add(b->skb, SKB_EXT_QUIC);
+	if (!ext) {
+		quic_offload_put(offload);
+		return false;
+	}
+	ext->ops = &quic_offload_skb_ops;
+	ext->key = &offload->qkey;
+	ext->pkt_num = b->pkts[0].pn;
+	ext->npkts = b->layout.npkts;
+	b->skb->decrypted = 1;
+	quic_offload_no_fragments(b->skb);
+	return true;
+}

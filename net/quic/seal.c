@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: protect a batch of packets in place
+ */
+
+#include <linux/skbuff.h>
+#include <linux/unaligned.h>
+#include <net/quic.h>
+
+#include "batch.h"
+#include "cipher.h"
+
+/* RFC 9001 5.4.1. QUIC_MAX_PKT_NUM_LEN bytes can be accessed at @pn. */
+static void quic_hp_xor(u8 *first, u8 *pn, const u8 *mask, unsigned int pn_len)
+{
+	u32 bits = ~0U << (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
+
+	*first ^= mask[0] & QUIC_HDR_PROTECTED;
+	put_unaligned_be32(get_unaligned_be32(pn) ^
+			   (get_unaligned_be32(mask + 1) & bits), pn);
+}
+
+static int quic_seal_header(struct quic_op *op, unsigned int i)
+{
+	const u8 *mask = op->samples + i * QUIC_HP_SAMPLE_SIZE;
+	const struct quic_batch *b = op->b;
+	unsigned int len = 1 + b->cid_len + QUIC_MAX_PKT_NUM_LEN;
+	const struct quic_pkt *pkt = &b->pkts[i];
+	u8 buf[QUIC_MAX_HDR_SIZE], *hdr = pkt->data ?: buf;
+	int err;
+
+	if (!pkt->data) {
+		err = skb_copy_bits(b->skb, quic_batch_pkt_off(b, i), hdr, len);
+		if (err)
+			return err;
+	}
+	quic_hp_xor(hdr, hdr + 1 + b->cid_len, mask, pkt->pn_len);
+	if (pkt->data)
+		return 0;
+	return skb_store_bits(b->skb, quic_batch_pkt_off(b, i), hdr, len);
+}
+
+static int quic_seal_headers(struct quic_op *op)
+{
+	unsigned int i;
+	int err;
+
+	err = op->prot->cipher->masks(op);
+	for (i = 0; i < op->b->layout.npkts && !err; i++)
+		err = quic_seal_header(op, i);
+	return err;
+}
+
+/**
+ * quic_seal - protect packets in place, RFC 9001 5.3 and 5.4
+ * @prot: AEAD key and header protection, for the caller's context
+ * @b: parsed batch, whose packet numbers are reserved in the key. Its skb is
+ *	neither shared nor cloned, and has no frag list
+ *
+ * Context: process, sleeps, if @prot->gfp is GFP_KERNEL; else any.
+ * Return: 0, or a negative error; the packets are then in no defined state.
+ */
+int quic_seal(const struct quic_prot *prot, struct quic_batch *b)
+{
+	struct quic_op *op;
+	int err;
+
+	op = quic_op_alloc(prot, b);
+	if (!op)
+		return -ENOMEM;
+	err = prot->cipher->seal(op);
+	if (!err)
+		err = quic_seal_headers(op);
+	quic_op_free(op);
+	return err;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: the ULP's state of a socket, and its entry points
+ */
+#ifndef _NET_QUIC_SOCK_H
+#define _NET_QUIC_SOCK_H
+
+#include <net/udp_ulp.h>
+
+#include "flow.h"
+
+/**
+ * struct quic_sock - the ULP's state of a socket
+ * @ulp: what UDP knows of it
+ * @dir: flows, by direction
+ */
+struct quic_sock {
+	struct udp_ulp ulp;
+	struct quic_flows dir[QUIC_DIRS];
+};
+
+static inline struct quic_flows *quic_sock_flows(struct udp_ulp *ulp,
+						 enum quic_dir dir)
+{
+	return &container_of(ulp, struct quic_sock, ulp)->dir[dir];
+}
+
+/* sockopt.c */
+int quic_setsockopt(struct sock *sk, const struct udp_ulp_ops *ops,
+		    int optname, sockptr_t optval, unsigned int optlen);
+
+/* tx.c */
+int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
+		 size_t len, udp_ulp_send_t send);
+
+#endif /* _NET_QUIC_SOCK_H */

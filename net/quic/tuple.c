@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: identity of a flow by address and connection ID
+ */
+
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/string.h>
+#include <net/ipv6.h>
+#include <net/sock.h>
+
+#include "tuple.h"
+
+static int quic_tuple_set_dst4(struct quic_tuple *tuple,
+			       const struct sockaddr_in *sin)
+{
+	if (!sin->sin_port)
+		return -EINVAL;
+	tuple->family = AF_INET;
+	tuple->port = sin->sin_port;
+	tuple->addr.s6_addr32[0] = sin->sin_addr.s_addr;
+	return 0;
+}
+
+static int quic_tuple_set_dst6(struct quic_tuple *tuple, const struct sock *sk,
+			       const struct sockaddr_in6 *sin6,
+			       unsigned int len)
+{
+	if (!sin6->sin6_port)
+		return -EINVAL;
+	tuple->port = sin6->sin6_port;
+	if (ipv6_addr_v4mapped(&sin6->sin6_addr)) {
+		tuple->family = AF_INET;
+		tuple->addr.s6_addr32[0] = sin6->sin6_addr.s6_addr32[3];
+		return 0;
+	}
+	if (sk->sk_family != AF_INET6)
+		return -EAFNOSUPPORT;
+	tuple->family = AF_INET6;
+	tuple->addr = sin6->sin6_addr;
+	if (__ipv6_addr_needs_scope_id(ipv6_addr_type(&tuple->addr))) {
+		if (len >= sizeof(*sin6))
+			tuple->scope = sin6->sin6_scope_id;
+		if (!tuple->scope)
+			tuple->scope = READ_ONCE(sk->sk_bound_dev_if);
+	}
+	return 0;
+}
+
+/**
+ * quic_tuple_set_dst - set the destination
+ * @tuple: tuple; its destination was zero before
+ * @sk: socket
+ * @addr: address as the application passed it
+ * @len: bytes of @addr
+ *
+ * IPv4-mapped addresses are IPv4 addresses.
+ *
+ * Return: 0, -EAFNOSUPPORT or -EINVAL.
+ */
+int quic_tuple_set_dst(struct quic_tuple *tuple, const struct sock *sk,
+		       const void *addr, unsigned int len)
+{
+	const struct sockaddr *sa = addr;
+
+	if (len < offsetofend(struct sockaddr, sa_family))
+		return -EINVAL;
+	switch (sa->sa_family) {
+	case AF_INET:
+		if (len < sizeof(struct sockaddr_in))
+			return -EINVAL;
+		return quic_tuple_set_dst4(tuple, addr);
+	case AF_INET6:
+		if (len < SIN6_LEN_RFC2133)
+			return -EINVAL;
+		return quic_tuple_set_dst6(tuple, sk, addr, len);
+	default:
+		return -EAFNOSUPPORT;
+	}
+}
+
+/**
+ * quic_tuple_clear_dst - change the destination to any
+ * @tuple: tuple
+ */
+void quic_tuple_clear_dst(struct quic_tuple *tuple)
+{
+	tuple->family = AF_UNSPEC;
+	tuple->port = 0;
+	tuple->scope = 0;
+	memset(&tuple->addr, 0, sizeof(tuple->addr));
+}
+
+/**
+ * quic_tuple_init - tuple of a flow, from the argument of a socket option
+ * @tuple: filled in
+ * @sk: socket
+ * @info: argument
+ *
+ * Return: 0, -EAFNOSUPPORT or -EINVAL.
+ */
+int quic_tuple_init(struct quic_tuple *tuple, const struct sock *sk,
+		    const struct quic_connection_info_key *info)
+{
+	unsigned int off = QUIC_MAX_CONNECTION_ID_SIZE - info->conn_id_length;
+
+	BUILD_BUG_ON(sizeof(*tuple) != 48);
+	memset(tuple, 0, sizeof(*tuple));
+	if (info->flags || info->reserved || info->reserved2)
+		return -EINVAL;
+	if (info->conn_id_length > QUIC_MAX_CONNECTION_ID_SIZE)
+		return -EINVAL;
+	if (memchr_inv(info->conn_id, 0, off))
+		return -EINVAL;
+
+	tuple->cid_len = info->conn_id_length;
+	memcpy(tuple->cid, info->conn_id + off, tuple->cid_len);
+	if (info->dst.ss_family == AF_UNSPEC)
+		return 0;
+	return quic_tuple_set_dst(tuple, sk, &info->dst, sizeof(info->dst));
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: identity of a flow by address and connection ID
+ */
+#ifndef _NET_QUIC_TUPLE_H
+#define _NET_QUIC_TUPLE_H
+
+#include <linux/in6.h>
+#include <uapi/linux/quic.h>
+
+struct sock;
+
+/**
+ * struct quic_tuple - address and connection ID of a flow, without holes
+ * @port: destination port
+ * @family: AF_INET, AF_INET6, or AF_UNSPEC for any destination
+ * @scope: interface of a link-local destination
+ * @addr: destination address; an IPv4 address is in the first word
+ * @cid_len: bytes of @cid
+ * @cid: destination connection ID, left-aligned, the rest zero
+ * @pad: zero
+ */
+struct quic_tuple {
+	__be16 port;
+	u16 family;
+	u32 scope;
+	struct in6_addr addr;
+	u8 cid_len;
+	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	u8 pad[3];
+} __aligned(8);
+
+int quic_tuple_init(struct quic_tuple *tuple, const struct sock *sk,
+		    const struct quic_connection_info_key *info);
+int quic_tuple_set_dst(struct quic_tuple *tuple, const struct sock *sk,
+		       const void *addr, unsigned int len);
+void quic_tuple_clear_dst(struct quic_tuple *tuple);
+
+#endif /* _NET_QUIC_TUPLE_H */
