@@ -33,7 +33,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,17 +47,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
-#include <linux/quic.h>
-
-#ifndef SOL_UDP
-#define SOL_UDP				17
-#endif
-#ifndef UDP_ULP
-#define UDP_ULP				105
-#define UDP_QUIC_ADD_TX_CONNECTION	106
-#define UDP_QUIC_DEL_TX_CONNECTION	107
-#define UDP_QUIC_ENCRYPT		108
-#endif
+#include "quic_uapi.h"
 
 #define N_GENS		4	/* generations kept: old, current, next */
 #define N_FLOWS		8	/* per connection: paths and connection IDs */

@@ -24,17 +24,26 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#define TAG		16
+#include "quic_pkt.h"
+#include "quic_uapi.h"
+
 #define MAX_SECRETS	4096
 #define MAX_CONNS	4096
 #define MAX_PATHS	4096
 #define MAX_PKT		65535
 #define QUIC_V2		0x6b3343cf
 
-enum cipher { AES_128_GCM, AES_128_CCM, CHACHA20, AES_256_GCM, N_CIPHERS };
+#define N_CIPHERS	4
 
-static const char * const cipher_names[] = {
-	"AES-128-GCM", "AES-128-CCM", "CHACHA20-POLY1305", "AES-256-GCM"
+static const struct {
+	uint16_t type;
+	size_t secret_len;	/* bytes of the hash of the TLS cipher suite */
+	const char *name;
+} ciphers[N_CIPHERS] = {
+	{ TLS_CIPHER_AES_GCM_128, 32, "AES-128-GCM" },
+	{ TLS_CIPHER_AES_CCM_128, 32, "AES-128-CCM" },
+	{ TLS_CIPHER_CHACHA20_POLY1305, 32, "CHACHA20-POLY1305" },
+	{ TLS_CIPHER_AES_GCM_256, 48, "AES-256-GCM" },
 };
 
 struct secret {
@@ -45,14 +54,13 @@ struct secret {
 struct generation {
 	uint64_t gen;
 	struct secret secret;
-	uint8_t key[32], iv[12];
+	struct quic_pkt_keys keys;
 };
 
 /* A connection: one secret of the log, in use. */
 struct conn {
-	enum cipher cipher;
+	unsigned int cipher;		/* index in ciphers[] */
 	bool v2;
-	uint8_t hp[32];
 	struct generation gens[2];	/* at generation & 1 */
 	uint64_t newest;
 	uint64_t expected;		/* packet number */
@@ -76,13 +84,9 @@ static struct conn conns[MAX_CONNS];
 static struct path paths[MAX_PATHS];
 static size_t n_secrets, n_conns, n_paths;
 static bool of_client;
+static uint8_t plain[MAX_PKT];	/* of the packet opened last */
 static unsigned long n_datagrams, n_long, n_short, n_bytes, n_bad, n_reused,
 	n_repeated, n_gso, max_gso, max_payload;
-
-static size_t key_len(enum cipher c)
-{
-	return c == AES_128_GCM || c == AES_128_CCM ? 16 : 32;
-}
 
 /* HKDF-Expand-Label; what is asked for is never longer than the hash. */
 static void expand(uint8_t *dest, size_t len, const struct secret *secret,
@@ -101,97 +105,34 @@ static void expand(uint8_t *dest, size_t len, const struct secret *secret,
 	memcpy(dest, out, len);
 }
 
-static void derive(struct conn *conn, uint64_t gen, const struct secret *secret)
+/* The header-protection key is the same in all generations. */
+static void derive(struct conn *conn, uint64_t gen, const struct secret *secret,
+		   const uint8_t *hp)
 {
 	struct generation *g = &conn->gens[gen & 1];
+	uint16_t type = ciphers[conn->cipher].type;
 
 	g->gen = gen;
 	g->secret = *secret;
-	expand(g->key, key_len(conn->cipher), secret,
+	g->keys.cipher = type;
+	expand(g->keys.key, quic_pkt_key_len(type), secret,
 	       conn->v2 ? "quicv2 key" : "quic key");
-	expand(g->iv, sizeof(g->iv), secret,
+	expand(g->keys.iv, sizeof(g->keys.iv), secret,
 	       conn->v2 ? "quicv2 iv" : "quic iv");
+	memcpy(g->keys.hp, hp, sizeof(g->keys.hp));
 }
 
 static void init_conn(struct conn *conn, const struct secret *secret,
-		      enum cipher cipher, bool v2)
+		      unsigned int cipher, bool v2)
 {
+	uint8_t hp[QUIC_PKT_KEY] = { 0 };
+
 	memset(conn, 0, sizeof(*conn));
 	conn->cipher = cipher;
 	conn->v2 = v2;
-	expand(conn->hp, key_len(cipher), secret, v2 ? "quicv2 hp" : "quic hp");
-	derive(conn, 0, secret);
-}
-
-static void hp_mask(const struct conn *conn, const uint8_t *sample,
-		    uint8_t *mask)
-{
-	static EVP_CIPHER_CTX *ctx;
-	uint8_t zero[5] = { 0 };
-	int n;
-
-	if (!ctx)
-		ctx = EVP_CIPHER_CTX_new();
-	if (conn->cipher == CHACHA20) {
-		EVP_EncryptInit_ex(ctx, EVP_chacha20(), NULL, conn->hp, sample);
-		EVP_EncryptUpdate(ctx, mask, &n, zero, sizeof(zero));
-		return;
-	}
-	EVP_EncryptInit_ex(ctx, conn->cipher == AES_256_GCM ?
-			   EVP_aes_256_ecb() : EVP_aes_128_ecb(), NULL,
-			   conn->hp, NULL);
-	EVP_EncryptUpdate(ctx, mask, &n, sample, 16);
-}
-
-static bool aead_open(const struct conn *conn, const struct generation *g,
-		      uint64_t number, const uint8_t *hdr, size_t hdr_len,
-		      const uint8_t *body, size_t len)
-{
-	static EVP_CIPHER_CTX *ctx;
-	static uint8_t out[MAX_PKT];
-	bool ccm = conn->cipher == AES_128_CCM;
-	const EVP_CIPHER *type;
-	uint8_t nonce[12];
-	int i, n;
-
-	if (!ctx)
-		ctx = EVP_CIPHER_CTX_new();
-	memcpy(nonce, g->iv, sizeof(nonce));
-	for (i = 0; i < 8; i++)
-		nonce[11 - i] ^= number >> (8 * i);
-	type = conn->cipher == AES_128_GCM ? EVP_aes_128_gcm() :
-	       conn->cipher == AES_256_GCM ? EVP_aes_256_gcm() :
-	       ccm ? EVP_aes_128_ccm() : EVP_chacha20_poly1305();
-	EVP_CIPHER_CTX_reset(ctx);
-	EVP_DecryptInit_ex(ctx, type, NULL, NULL, NULL);
-	EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, 12, NULL);
-	EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG,
-			    (void *)(body + len - TAG));
-	EVP_DecryptInit_ex(ctx, NULL, NULL, g->key, nonce);
-	len -= TAG;
-	if (ccm && EVP_DecryptUpdate(ctx, NULL, &n, NULL, len) != 1)
-		return false;
-	if (EVP_DecryptUpdate(ctx, NULL, &n, hdr, hdr_len) != 1)
-		return false;
-	if (EVP_DecryptUpdate(ctx, out, &n, body, len) != 1)
-		return false;
-	return ccm || EVP_DecryptFinal_ex(ctx, out + n, &n) == 1;
-}
-
-/* RFC 9000 appendix A.3 */
-static uint64_t decode(uint64_t expected, const uint8_t *p, size_t len)
-{
-	uint64_t win = 1ULL << (8 * len), pn = 0, cand;
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		pn = pn << 8 | p[i];
-	cand = (expected & ~(win - 1)) | pn;
-	if (cand + win / 2 <= expected && cand < (1ULL << 62) - win)
-		return cand + win;
-	if (cand > expected + win / 2 && cand >= win)
-		return cand - win;
-	return cand;
+	expand(hp, quic_pkt_key_len(ciphers[cipher].type), secret,
+	       v2 ? "quicv2 hp" : "quic hp");
+	derive(conn, 0, secret, hp);
 }
 
 /* Each number seals one packet, though that may be sent more than once. */
@@ -228,48 +169,53 @@ static void note_number(struct conn *conn, uint64_t number, const uint8_t *pkt,
 	conn->digests[at] = digest;
 }
 
-/* One packet of exactly @len bytes */
+/* Try the key that a key update derives from the newest: RFC 9001 6.1 */
+static bool try_next_key(struct conn *conn, uint64_t number, const uint8_t *hdr,
+			 size_t hdr_len, const uint8_t *pkt, size_t len)
+{
+	const struct generation *newest = &conn->gens[conn->newest & 1];
+	struct generation *g = &conn->gens[(conn->newest + 1) & 1];
+	struct generation old = *g;
+	struct secret secret;
+
+	secret.len = newest->secret.len;
+	expand(secret.data, secret.len, &newest->secret,
+	       conn->v2 ? "quicv2 ku" : "quic ku");
+	derive(conn, conn->newest + 1, &secret, newest->keys.hp);
+	if (quic_pkt_open_payload(&g->keys, number, hdr, hdr_len, pkt, len,
+				  plain)) {
+		conn->newest++;
+		return true;
+	}
+	*g = old;
+	return false;
+}
+
+/* Is this a packet of exactly @len bytes? */
 static bool try_open(struct conn *conn, size_t cid_len, const uint8_t *pkt,
 		     size_t len)
 {
-	uint8_t mask[32], hdr[32];
-	struct generation next, *g;
-	struct secret secret;
-	size_t pn_len, hdr_len, i;
+	uint8_t hdr[QUIC_PKT_HDR];
+	struct generation *g;
 	uint64_t number;
+	size_t hdr_len;
+	bool phase;
 
-	if (len < 1 + cid_len + 4 + 16)
+	hdr_len = quic_pkt_open_header(&conn->gens[0].keys, cid_len, pkt, len,
+				       hdr);
+	if (!hdr_len || (hdr[0] & 0x18))
 		return false;
-	hp_mask(conn, pkt + 1 + cid_len + 4, mask);
-	hdr[0] = pkt[0] ^ (mask[0] & 0x1f);
-	if (hdr[0] & 0x18)
-		return false;
-	pn_len = (hdr[0] & 3) + 1;
-	hdr_len = 1 + cid_len + pn_len;
-	memcpy(hdr + 1, pkt + 1, hdr_len - 1);
-	for (i = 0; i < pn_len; i++)
-		hdr[1 + cid_len + i] ^= mask[1 + i];
-	number = decode(conn->expected, hdr + 1 + cid_len, pn_len);
-	g = &conn->gens[!!(hdr[0] & 4)];
-	if ((conn->newest || !(hdr[0] & 4)) &&
-	    aead_open(conn, g, number, hdr, hdr_len, pkt + hdr_len,
-		      len - hdr_len))
+	phase = hdr[0] & 4;
+	number = quic_pkt_number(conn->expected, hdr + 1 + cid_len,
+				 hdr_len - 1 - cid_len);
+	g = &conn->gens[phase];
+	if ((conn->newest || !phase) &&
+	    quic_pkt_open_payload(&g->keys, number, hdr, hdr_len, pkt, len,
+				  plain))
 		goto opened;
-	/* The other phase with the next key? RFC 9001 section 6.1 */
-	if ((conn->newest & 1) == !!(hdr[0] & 4))
+	if ((conn->newest & 1) == phase ||
+	    !try_next_key(conn, number, hdr, hdr_len, pkt, len))
 		return false;
-	next = *g;
-	expand(secret.data, conn->gens[conn->newest & 1].secret.len,
-	       &conn->gens[conn->newest & 1].secret,
-	       conn->v2 ? "quicv2 ku" : "quic ku");
-	secret.len = conn->gens[conn->newest & 1].secret.len;
-	derive(conn, conn->newest + 1, &secret);
-	if (!aead_open(conn, g, number, hdr, hdr_len, pkt + hdr_len,
-		       len - hdr_len)) {
-		*g = next;
-		return false;
-	}
-	conn->newest++;
 opened:
 	note_number(conn, number, pkt, len);
 	return true;
@@ -300,7 +246,8 @@ static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
 {
 	struct conn *conn = &conns[n_conns];
 	size_t i, n, cid_len = path->cid_len;
-	int c, v2;
+	unsigned int c;
+	bool v2;
 
 	for (i = 0; i < n_conns && !path->conn; i++) {
 		for (n = 0; n <= 20; n++) {
@@ -322,7 +269,7 @@ static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
 		for (c = 0; c < N_CIPHERS * 2; c++) {
 			v2 = c & 1;
 			if (secret_used[i] ||
-			    (secrets[i].len == 48) != (c / 2 == AES_256_GCM))
+			    secrets[i].len != ciphers[c / 2].secret_len)
 				continue;
 			init_conn(conn, &secrets[i], c / 2, v2);
 			n = open_len(conn, cid_len, &path->stride, pkt, len);
@@ -560,7 +507,7 @@ int main(int argc, char **argv)
 	fclose(f);
 	for (i = 0; i < n_conns; i++) {
 		printf("# connection %zu: %s%s, %lu packets, %llu key updates\n",
-		       i + 1, cipher_names[conns[i].cipher],
+		       i + 1, ciphers[conns[i].cipher].name,
 		       conns[i].v2 ? " QUICv2" : "", conns[i].packets,
 		       (unsigned long long)conns[i].newest);
 		updates += conns[i].newest;

@@ -6,7 +6,9 @@
 
 . "$(dirname "$0")/lib.sh"
 
+# patches for the newest base, or those for an older one in its own directory
 bench=$TOP/lib/bench
+[ ! -d "$bench/${BASE:=6.12}" ] || bench+=/$BASE
 tree=$BUILD/bench/linux
 
 "$TOP/scripts/tree.sh"

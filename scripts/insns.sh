@@ -25,6 +25,7 @@
 
 bench=$TOP/lib/bench
 expected=$bench/insns.expected
+[ ! -d "$bench/${BASE:=6.12}" ] || expected=$bench/$BASE/insns.expected
 root=$BUILD/root
 initrd=$BUILD/bench/initramfs
 

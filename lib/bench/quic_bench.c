@@ -38,22 +38,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <linux/errqueue.h>
-#include <linux/quic.h>
-#include <linux/udp.h>
 
+#include "../quic_uapi.h"
 #include "seal.h"
-
-#ifndef UDP_ULP
-#define UDP_ULP				105
-#define UDP_QUIC_ADD_TX_CONNECTION	106
-#define UDP_QUIC_DEL_TX_CONNECTION	107
-#define UDP_QUIC_ENCRYPT		108
-#endif
-#ifndef SOL_UDP
-#define SOL_UDP		17
-#endif
 
 #define PORT		4433
 #define MAX_CALL	65507	/* payload of a UDP datagram over IPv4 */
@@ -161,6 +151,7 @@ struct call {
  * @start: all threads start together
  * @times: the result
  * @thread: the thread
+ * @pid: or the process
  */
 struct worker {
 	const struct mode *mode;
@@ -180,6 +171,7 @@ struct worker {
 	pthread_barrier_t *start;
 	struct times times;
 	pthread_t thread;
+	pid_t pid;
 };
 
 /* What the file of limit.patch wants to know, once and for each key */
@@ -232,6 +224,7 @@ static struct {
 	unsigned int cid_len;
 	unsigned long install;
 	bool own_sockets;
+	bool processes;
 	bool packed;
 	bool insns;
 	const char *lines;
@@ -262,6 +255,17 @@ static void *xcalloc(size_t n, size_t size)
 	void *p = calloc(n, size);
 
 	if (!p)
+		die("no memory");
+	return p;
+}
+
+/* Memory that is shared with processes forked later */
+static void *shared_alloc(size_t n, size_t size)
+{
+	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
 		die("no memory");
 	return p;
 }
@@ -608,8 +612,10 @@ static void worker_init(struct worker *w, const struct mode *m, int fd,
 	w->call = xcalloc(msgs, sizeof(*w->call));
 	for (i = 0; i < msgs; i++)
 		call_init(&w->call[i], &w->msg[i].msg_hdr, m, to);
+	/* A private buffer would be copied after each fork. */
 	w->buf = mmap(NULL, RING << 16, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		      (opt.processes ? MAP_SHARED : MAP_PRIVATE) |
+		      MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (w->buf == MAP_FAILED)
 		die("no memory");
 	fill_random(w->buf, RING << 16);
@@ -859,7 +865,7 @@ static void mode_init(struct mode *m)
 	for (t = 0; t < opt.threads; t++) {
 		m->fd[t] = t && !opt.own_sockets && !in_loop(m) ?
 			   m->fd[0] : mode_socket(m);
-		m->flow[t] = xcalloc(n, sizeof(*m->flow[t]));
+		m->flow[t] = shared_alloc(n, sizeof(*m->flow[t]));
 		for (i = 0; i < n; i++) {
 			struct flow *f = &m->flow[t][i];
 
@@ -1008,6 +1014,51 @@ static void mode_verify(const struct mode *m)
 	free(got);
 }
 
+static void worker_start(struct worker *w)
+{
+	pid_t pid;
+
+	if (!opt.processes) {
+		if (pthread_create(&w->thread, NULL, worker_run, w))
+			die("no thread");
+		return;
+	}
+	pid = fork();
+	if (pid < 0)
+		die("no process: %m");
+	if (!pid) {
+		worker_run(w);
+		_exit(0);
+	}
+	w->pid = pid;
+}
+
+static void worker_wait(struct worker *w)
+{
+	int status;
+
+	if (!opt.processes)
+		pthread_join(w->thread, NULL);
+	else if (waitpid(w->pid, &status, 0) != w->pid || status)
+		die("a process has failed");
+}
+
+/* Where all threads or processes wait for each other */
+static pthread_barrier_t *barrier(void)
+{
+	static pthread_barrier_t *b;
+	pthread_barrierattr_t attr;
+
+	if (b)
+		return b;
+	b = shared_alloc(1, sizeof(*b));
+	if (pthread_barrierattr_init(&attr) ||
+	    pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) ||
+	    pthread_barrier_init(b, &attr, opt.threads))
+		die("no barrier");
+	return b;
+}
+
 /* @calls calls, divided among the threads */
 static struct times mode_run(const struct mode *m, struct worker *w,
 			     unsigned long calls)
@@ -1015,28 +1066,25 @@ static struct times mode_run(const struct mode *m, struct worker *w,
 	unsigned int n = m->flows, t, i;
 	unsigned long per = calls / opt.threads;
 	struct times sum = { 0 };
-	pthread_barrier_t start;
 
-	pthread_barrier_init(&start, NULL, opt.threads);
 	for (t = 0; t < opt.threads; t++) {
 		w[t].calls = per;
-		w[t].start = opt.threads > 1 ? &start : NULL;
+		w[t].start = opt.threads > 1 ? barrier() : NULL;
 		for (i = 0; in_kernel(m) && i < n; i++)
 			flow_update(&w[t].flow[i], &w[t],
 				    (per / n + 1) * opt.batch);
-		if (t && pthread_create(&w[t].thread, NULL, worker_run, &w[t]))
-			die("no thread");
+		if (t)
+			worker_start(&w[t]);
 	}
 	worker_run(&w[0]);
 	for (t = 0; t < opt.threads; t++) {
 		if (t)
-			pthread_join(w[t].thread, NULL);
+			worker_wait(&w[t]);
 		sum.cpu += w[t].times.cpu;
 		sum.rusage += w[t].times.rusage;
 		if (w[t].times.wall > sum.wall)
 			sum.wall = w[t].times.wall;
 	}
-	pthread_barrier_destroy(&start);
 	return sum;
 }
 
@@ -1300,7 +1348,7 @@ static void measure(struct mode *m, unsigned int n)
 	for (i = 0; i < n; i++) {
 		mode_init(&m[i]);
 		mode_verify(&m[i]);
-		w[i] = xcalloc(opt.threads, sizeof(*w[i]));
+		w[i] = shared_alloc(opt.threads, sizeof(*w[i]));
 		for (t = 0; t < opt.threads; t++) {
 			worker_init(&w[i][t], &m[i], m[i].fd[t], m[i].flow[t],
 				    m[i].flows, m[i].to, opt.msgs);
@@ -1458,6 +1506,7 @@ static void usage(void)
 	      "  -f flows    per run, one call each in turn (1)\n"
 	      "  -t threads  (1), which share one socket and divide the flows\n"
 	      "  -S          a socket for each thread\n"
+	      "  -F          processes in place of threads\n"
 	      "  -P          the kernel gets packets without room for tags\n"
 	      "  -l bytes    length of connection IDs (8)\n"
 	      "  -r rounds   (15)\n"
@@ -1489,7 +1538,7 @@ int main(int argc, char **argv)
 	int c;
 
 	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:M:f:t:SPl:r:T:n:iI:j:")) != -1) {
+	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:M:f:t:SFPl:r:T:n:iI:j:")) != -1) {
 		switch (c) {
 		case 'm':
 			modes = optarg;
@@ -1530,6 +1579,9 @@ int main(int argc, char **argv)
 			break;
 		case 'S':
 			opt.own_sockets = true;
+			break;
+		case 'F':
+			opt.processes = true;
 			break;
 		case 'P':
 			opt.packed = true;

@@ -7,6 +7,7 @@
 #define SEAL_H
 
 #include <endian.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -61,6 +62,31 @@ struct sealer {
 	int (*seal)(void *flow, const struct batch *b);
 };
 
+/**
+ * struct seal_flow - start of what every library keeps for a flow
+ * @cipher: which cipher
+ * @iv: of RFC 9001 5.3
+ */
+struct seal_flow {
+	enum cipher cipher;
+	uint8_t iv[IV_LEN];
+};
+
+/**
+ * struct seal_ops - what a library provides for seal_batch()
+ * @seal: seal a packet in place: header of @hdr bytes, plaintext of @len bytes,
+ *	  tag; returns false on failure
+ * @aes: encrypt the samples of a batch, @len bytes, by AES in ECB mode
+ * @chacha: make the mask of one packet, its first 1 + PN_LEN bytes
+ */
+struct seal_ops {
+	bool (*seal)(void *flow, const uint8_t *nonce, uint8_t *pkt, size_t hdr,
+		     size_t len);
+	bool (*aes)(void *flow, uint8_t *mask, const uint8_t *sample,
+		    size_t len);
+	bool (*chacha)(void *flow, uint8_t *mask, const uint8_t *sample);
+};
+
 /* RFC 9001 5.3 */
 static inline void seal_nonce(uint8_t *nonce, const uint8_t *iv, uint64_t pn)
 {
@@ -70,16 +96,6 @@ static inline void seal_nonce(uint8_t *nonce, const uint8_t *iv, uint64_t pn)
 	memcpy(&low, nonce + IV_LEN - sizeof(low), sizeof(low));
 	low ^= htobe64(pn);
 	memcpy(nonce + IV_LEN - sizeof(low), &low, sizeof(low));
-}
-
-/* RFC 9001 5.4.2: the samples of all packets, as input of one call */
-static inline void seal_samples(const struct batch *b, uint8_t *samples)
-{
-	const uint8_t *pkt = b->pkt + b->pn_off + PN_LEN;
-	unsigned int i;
-
-	for (i = 0; i < b->n; i++, pkt += b->size)
-		memcpy(samples + i * SAMPLE, pkt, SAMPLE);
 }
 
 /* RFC 9001 5.4.1 for a short header; masks are @SAMPLE bytes apart */
@@ -93,6 +109,52 @@ static inline void seal_mask(const struct batch *b, const uint8_t *mask)
 		for (j = 0; j < PN_LEN; j++)
 			pkt[b->pn_off + j] ^= mask[1 + j];
 	}
+}
+
+/* RFC 9001 5.4.2 to 5.4.4: the masks of all packets, for AES in one call */
+static inline bool seal_masks(const struct seal_ops *ops, void *flow,
+			      const struct batch *b, uint8_t *mask)
+{
+	const struct seal_flow *f = flow;
+	uint8_t sample[MAX_BATCH * SAMPLE];
+	unsigned int i;
+
+	for (i = 0; i < b->n; i++)
+		memcpy(sample + i * SAMPLE,
+		       b->pkt + i * b->size + b->pn_off + PN_LEN, SAMPLE);
+	if (f->cipher != CHACHA20)
+		return ops->aes(flow, mask, sample, b->n * SAMPLE);
+	for (i = 0; i < b->n; i++)
+		if (!ops->chacha(flow, mask + i * SAMPLE, sample + i * SAMPLE))
+			return false;
+	return true;
+}
+
+/**
+ * seal_batch - seal in place, header protection included
+ * @ops: constant functions of the library, so that they can be inlined
+ * @flow: as they want it, with struct seal_flow at its start
+ * @b: packets
+ *
+ * Return: 0 or -1
+ */
+static inline __attribute__((always_inline))
+int seal_batch(const struct seal_ops *ops, void *flow, const struct batch *b)
+{
+	size_t hdr = b->pn_off + PN_LEN, len = b->size - hdr - TAG;
+	uint8_t nonce[IV_LEN], mask[MAX_BATCH * SAMPLE];
+	const struct seal_flow *f = flow;
+	unsigned int i;
+
+	for (i = 0; i < b->n; i++) {
+		seal_nonce(nonce, f->iv, b->pn + i);
+		if (!ops->seal(flow, nonce, b->pkt + i * b->size, hdr, len))
+			return -1;
+	}
+	if (!seal_masks(ops, flow, b, mask))
+		return -1;
+	seal_mask(b, mask);
+	return 0;
 }
 
 #endif /* SEAL_H */

@@ -9,10 +9,9 @@
 #include "seal.h"
 
 struct flow {
+	struct seal_flow common;
 	EVP_AEAD_CTX aead;
 	EVP_CIPHER_CTX hp;
-	enum cipher cipher;
-	uint8_t iv[IV_LEN];
 	uint8_t chacha[32];
 };
 
@@ -33,61 +32,59 @@ static void *flow(const struct keys *keys)
 
 	if (!f || !alg)
 		return NULL;
-	f->cipher = keys->cipher;
-	memcpy(f->iv, keys->iv, IV_LEN);
+	f->common.cipher = keys->cipher;
+	memcpy(f->common.iv, keys->iv, IV_LEN);
 	memcpy(f->chacha, keys->hp, sizeof(f->chacha));
 	EVP_CIPHER_CTX_init(&f->hp);
 	if (!EVP_AEAD_CTX_init(&f->aead, alg, keys->key,
 			       EVP_AEAD_key_length(alg), TAG, NULL))
 		return NULL;
-	if (f->cipher != CHACHA20 &&
-	    !EVP_EncryptInit_ex(&f->hp, f->cipher == AES_256_GCM ?
+	if (keys->cipher != CHACHA20 &&
+	    !EVP_EncryptInit_ex(&f->hp, keys->cipher == AES_256_GCM ?
 				EVP_aes_256_ecb() : EVP_aes_128_ecb(), NULL,
 				keys->hp, NULL))
 		return NULL;
 	return f;
 }
 
-static int masks(struct flow *f, uint8_t *mask, const uint8_t *sample,
-		 unsigned int n)
+static bool seal_one(void *flow, const uint8_t *nonce, uint8_t *pkt,
+		     size_t hdr, size_t len)
+{
+	struct flow *f = flow;
+	size_t n;
+
+	return EVP_AEAD_CTX_seal_scatter(&f->aead, pkt + hdr, pkt + hdr + len,
+					 &n, TAG, nonce, IV_LEN, pkt + hdr,
+					 len, NULL, 0, pkt, hdr);
+}
+
+static bool aes(void *flow, uint8_t *mask, const uint8_t *sample, size_t len)
+{
+	struct flow *f = flow;
+	int n;
+
+	return EVP_EncryptUpdate(&f->hp, mask, &n, sample, len);
+}
+
+static bool chacha(void *flow, uint8_t *mask, const uint8_t *sample)
 {
 	static const uint8_t zero[SAMPLE];
+	struct flow *f = flow;
 	uint32_t counter;
-	unsigned int i;
-	int len;
 
-	if (f->cipher != CHACHA20)
-		return EVP_EncryptUpdate(&f->hp, mask, &len, sample,
-					 n * SAMPLE);
-	for (i = 0; i < n; i++, mask += SAMPLE, sample += SAMPLE) {
-		memcpy(&counter, sample, sizeof(counter));
-		CRYPTO_chacha_20(mask, zero, 1 + PN_LEN, f->chacha, sample + 4,
-				 le32toh(counter));
-	}
-	return 1;
+	memcpy(&counter, sample, sizeof(counter));
+	CRYPTO_chacha_20(mask, zero, 1 + PN_LEN, f->chacha, sample + 4,
+			 le32toh(counter));
+	return true;
 }
 
 static int seal(void *flow, const struct batch *b)
 {
-	uint8_t sample[MAX_BATCH * SAMPLE], mask[MAX_BATCH * SAMPLE];
-	size_t hdr = b->pn_off + PN_LEN, len = b->size - hdr - TAG, n;
-	uint8_t nonce[IV_LEN], *pkt = b->pkt;
-	struct flow *f = flow;
-	unsigned int i;
+	static const struct seal_ops ops = {
+		.seal = seal_one, .aes = aes, .chacha = chacha,
+	};
 
-	for (i = 0; i < b->n; i++, pkt += b->size) {
-		seal_nonce(nonce, f->iv, b->pn + i);
-		if (!EVP_AEAD_CTX_seal_scatter(&f->aead, pkt + hdr,
-					       pkt + hdr + len, &n, TAG,
-					       nonce, IV_LEN, pkt + hdr, len,
-					       NULL, 0, pkt, hdr))
-			return -1;
-	}
-	seal_samples(b, sample);
-	if (!masks(f, mask, sample, b->n))
-		return -1;
-	seal_mask(b, mask);
-	return 0;
+	return seal_batch(&ops, flow, b);
 }
 
 const struct sealer sealer = {

@@ -10,14 +10,13 @@
 #include "seal.h"
 
 struct flow {
+	struct seal_flow common;
 	gnutls_aead_cipher_hd_t aead;
 	union {
 		struct aes128_ctx aes128;
 		struct aes256_ctx aes256;
 		struct chacha_ctx chacha;
 	} hp;
-	enum cipher cipher;
-	uint8_t iv[IV_LEN];
 };
 
 static const char *version(void)
@@ -40,57 +39,56 @@ static void *flow(const struct keys *keys)
 
 	if (!f || gnutls_aead_cipher_init(&f->aead, alg, &key))
 		return NULL;
-	f->cipher = keys->cipher;
-	memcpy(f->iv, keys->iv, IV_LEN);
-	if (f->cipher == CHACHA20)
+	f->common.cipher = keys->cipher;
+	memcpy(f->common.iv, keys->iv, IV_LEN);
+	if (keys->cipher == CHACHA20)
 		chacha_set_key(&f->hp.chacha, keys->hp);
-	else if (f->cipher == AES_256_GCM)
+	else if (keys->cipher == AES_256_GCM)
 		aes256_set_encrypt_key(&f->hp.aes256, keys->hp);
 	else
 		aes128_set_encrypt_key(&f->hp.aes128, keys->hp);
 	return f;
 }
 
-static void masks(struct flow *f, uint8_t *mask, const uint8_t *sample,
-		  unsigned int n)
+static bool seal_one(void *flow, const uint8_t *nonce, uint8_t *pkt,
+		     size_t hdr, size_t len)
+{
+	struct flow *f = flow;
+	size_t n = len + TAG;
+
+	return !gnutls_aead_cipher_encrypt(f->aead, nonce, IV_LEN, pkt, hdr,
+					   TAG, pkt + hdr, len, pkt + hdr, &n);
+}
+
+static bool aes(void *flow, uint8_t *mask, const uint8_t *sample, size_t len)
+{
+	struct flow *f = flow;
+
+	if (f->common.cipher == AES_256_GCM)
+		aes256_encrypt(&f->hp.aes256, len, mask, sample);
+	else
+		aes128_encrypt(&f->hp.aes128, len, mask, sample);
+	return true;
+}
+
+static bool chacha(void *flow, uint8_t *mask, const uint8_t *sample)
 {
 	static const uint8_t zero[SAMPLE];
-	unsigned int i;
+	struct flow *f = flow;
 
-	if (f->cipher == AES_256_GCM) {
-		aes256_encrypt(&f->hp.aes256, n * SAMPLE, mask, sample);
-		return;
-	} else if (f->cipher != CHACHA20) {
-		aes128_encrypt(&f->hp.aes128, n * SAMPLE, mask, sample);
-		return;
-	}
-	for (i = 0; i < n; i++, mask += SAMPLE, sample += SAMPLE) {
-		chacha_set_nonce96(&f->hp.chacha, sample + 4);
-		chacha_set_counter32(&f->hp.chacha, sample);
-		chacha_crypt32(&f->hp.chacha, 1 + PN_LEN, mask, zero);
-	}
+	chacha_set_nonce96(&f->hp.chacha, sample + 4);
+	chacha_set_counter32(&f->hp.chacha, sample);
+	chacha_crypt32(&f->hp.chacha, 1 + PN_LEN, mask, zero);
+	return true;
 }
 
 static int seal(void *flow, const struct batch *b)
 {
-	uint8_t sample[MAX_BATCH * SAMPLE], mask[MAX_BATCH * SAMPLE];
-	size_t hdr = b->pn_off + PN_LEN, len = b->size - hdr - TAG, n;
-	uint8_t nonce[IV_LEN], *pkt = b->pkt;
-	struct flow *f = flow;
-	unsigned int i;
+	static const struct seal_ops ops = {
+		.seal = seal_one, .aes = aes, .chacha = chacha,
+	};
 
-	for (i = 0; i < b->n; i++, pkt += b->size) {
-		n = len + TAG;
-		seal_nonce(nonce, f->iv, b->pn + i);
-		if (gnutls_aead_cipher_encrypt(f->aead, nonce, IV_LEN, pkt,
-					       hdr, TAG, pkt + hdr, len,
-					       pkt + hdr, &n))
-			return -1;
-	}
-	seal_samples(b, sample);
-	masks(f, mask, sample, b->n);
-	seal_mask(b, mask);
-	return 0;
+	return seal_batch(&ops, flow, b);
 }
 
 const struct sealer sealer = {

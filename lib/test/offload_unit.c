@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include <netinet/in.h>
-#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,9 +20,8 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
-#ifndef SOL_UDP
-#define SOL_UDP		17
-#endif
+#include "../quic_pkt.h"
+#include "../quic_uapi.h"
 
 #define CID_LEN		8
 #define PN_LEN		2
@@ -34,8 +32,7 @@
 struct peer {
 	ngtcp2_conn *conn;		/* an address, nothing more */
 	uint8_t secret[MAX_GENS][32];
-	uint8_t key[MAX_GENS][16];
-	uint8_t iv[MAX_GENS][12];
+	struct quic_pkt_keys keys[MAX_GENS];
 	ngtcp2_crypto_aead_ctx ctx[MAX_GENS];
 	ngtcp2_crypto_cipher_ctx hp_ctx;
 	uint8_t cid[CID_LEN];
@@ -75,24 +72,25 @@ static void expand(uint8_t *dest, size_t len, const uint8_t *secret,
 
 static void start(struct peer *p, const char *name)
 {
+	struct quic_pkt_keys *keys = &p->keys[0];
+	gnutls_datum_t hp_key = { keys->hp, 16 };
 	gnutls_cipher_hd_t hd;
-	uint8_t hp[16];
-	gnutls_datum_t hp_key = { hp, sizeof(hp) };
 
 	memset(p, 0, sizeof(*p));
 	p->conn = malloc(1);
 	memset(p->secret[0], name[0], 32);
 	memset(p->cid, name[1], CID_LEN);
-	expand(p->key[0], 16, p->secret[0], "quic key");
-	expand(p->iv[0], 12, p->secret[0], "quic iv");
-	expand(hp, 16, p->secret[0], "quic hp");
+	keys->cipher = TLS_CIPHER_AES_GCM_128;
+	expand(keys->key, 16, p->secret[0], "quic key");
+	expand(keys->iv, 12, p->secret[0], "quic iv");
+	expand(keys->hp, 16, p->secret[0], "quic hp");
 	need(!ngtcp2_crypto_aead_ctx_encrypt_init(&p->ctx[0], &crypto->aead,
-						  p->key[0], 12), "aead");
+						  keys->key, 12), "aead");
 	need(!gnutls_cipher_init(&hd, GNUTLS_CIPHER_AES_128_CBC, &hp_key,
 				 NULL), "cipher");
 	p->hp_ctx.native_handle = hd;
 	ngtcp2_conn_install_tx_key(p->conn, p->secret[0], 32, &p->ctx[0],
-				   p->iv[0], 12, &p->hp_ctx);
+				   keys->iv, 12, &p->hp_ctx);
 }
 
 static void update(struct peer *p)
@@ -100,13 +98,16 @@ static void update(struct peer *p)
 	uint8_t rx_secret[32], rx_key[64], tx_key[64], rx_iv[12];
 	ngtcp2_crypto_aead_ctx rx_ctx;
 	unsigned int g = p->newest;
+	struct quic_pkt_keys *next;
 
 	need(g + 1 < MAX_GENS, "generations");
+	next = &p->keys[g + 1];
+	*next = p->keys[g];
 	need(!ngtcp2_crypto_update_key(p->conn, rx_secret, p->secret[g + 1],
 				       &rx_ctx, rx_key, rx_iv, &p->ctx[g + 1],
-				       tx_key, p->iv[g + 1], p->secret[g],
+				       tx_key, next->iv, p->secret[g],
 				       p->secret[g], 32), "update_key");
-	memcpy(p->key[g + 1], tx_key, 16);
+	memcpy(next->key, tx_key, 16);
 	ngtcp2_crypto_aead_ctx_free(&rx_ctx);
 	p->newest++;
 }
@@ -116,55 +117,37 @@ static void build(struct peer *p, unsigned int gen, uint64_t pn, uint8_t *pkt,
 		  size_t len)
 {
 	uint8_t nonce[12], mask[16];
-	size_t i;
 
 	pkt[0] = 0x40 | (gen & 1) << 2 | (PN_LEN - 1);
 	memcpy(pkt + 1, p->cid, CID_LEN);
 	pkt[1 + CID_LEN] = pn >> 8;
 	pkt[2 + CID_LEN] = pn;
 	memset(pkt + HDR_LEN, 'x', len - HDR_LEN);
-	memcpy(nonce, p->iv[gen], 12);
-	for (i = 0; i < 8; i++)
-		nonce[11 - i] ^= pn >> (8 * i);
+	quic_pkt_nonce(nonce, p->keys[gen].iv, pn);
 	need(!ngtcp2_crypto_encrypt_cb(pkt + HDR_LEN, &crypto->aead,
 				       &p->ctx[gen], pkt + HDR_LEN,
 				       len - HDR_LEN - 16, nonce, 12, pkt,
 				       HDR_LEN), "encrypt_cb");
 	need(!ngtcp2_crypto_hp_mask(mask, &crypto->hp, &p->hp_ctx,
 				    pkt + HDR_LEN - PN_LEN + 4), "hp_mask");
-	pkt[0] ^= mask[0] & 0x1f;
-	for (i = 0; i < PN_LEN; i++)
-		pkt[1 + CID_LEN + i] ^= mask[1 + i];
+	quic_pkt_apply_mask(pkt, CID_LEN, PN_LEN, mask);
 }
 
 /* Does it open, as packet @pn of @gen, and is its content the one built? */
 static bool opens(struct peer *p, unsigned int gen, uint64_t pn,
 		  const uint8_t *wire, size_t len)
 {
-	static uint8_t zero[16];
-	uint8_t pkt[2048], out[2048], mask[16], nonce[12];
-	ngtcp2_crypto_aead_ctx ctx;
+	const struct quic_pkt_keys *keys = &p->keys[gen];
+	uint8_t hdr[QUIC_PKT_HDR], plain[2048];
 	size_t i;
-	int ret;
 
-	memcpy(pkt, wire, len);
-	gnutls_cipher_set_iv(p->hp_ctx.native_handle, zero, 16);
-	gnutls_cipher_encrypt2(p->hp_ctx.native_handle, pkt + 5 + CID_LEN, 16,
-			       mask, 16);
-	pkt[0] ^= mask[0] & 0x1f;
-	for (i = 0; i < PN_LEN; i++)
-		pkt[1 + CID_LEN + i] ^= mask[1 + i];
-	memcpy(nonce, p->iv[gen], 12);
-	for (i = 0; i < 8; i++)
-		nonce[11 - i] ^= pn >> (8 * i);
-	ngtcp2_crypto_aead_ctx_decrypt_init(&ctx, &crypto->aead, p->key[gen],
-					    12);
-	ret = ngtcp2_crypto_decrypt(out, &crypto->aead, &ctx, pkt + HDR_LEN,
-				    len - HDR_LEN, nonce, 12, pkt, HDR_LEN);
-	ngtcp2_crypto_aead_ctx_free(&ctx);
-	for (i = 0; !ret && i < len - HDR_LEN - 16; i++)
-		ret = out[i] != 'x';
-	return !ret;
+	if (quic_pkt_open_header(keys, CID_LEN, wire, len, hdr) != HDR_LEN ||
+	    !quic_pkt_open_payload(keys, pn, hdr, HDR_LEN, wire, len, plain))
+		return false;
+	for (i = 0; i < len - HDR_LEN - QUIC_PKT_TAG; i++)
+		if (plain[i] != 'x')
+			return false;
+	return true;
 }
 
 /* The next datagram that arrived is this packet. */

@@ -217,6 +217,36 @@ struct sealer {
 	enum layout layout;
 };
 
+/*
+ * Variants are named CIPHER_FAMILY_GSO_LAYOUT. Every macro ends in a
+ * declaration, which takes the semicolon after the macro.
+ */
+#define SEAL(_name, _cipher, _family, _gso, _layout)			\
+	FIXTURE_VARIANT_ADD(seal, _name##_##_family##_##_gso##_##_layout) { \
+		.cipher = TLS_CIPHER_##_cipher,				\
+		.family = _family,					\
+		.gso = _gso,						\
+		.layout = _layout,					\
+	};								\
+	struct sealer
+
+#define SEAL_LAYOUTS(_name, _cipher, _family, _gso)			\
+	SEAL(_name, _cipher, _family, _gso, no_room);			\
+	SEAL(_name, _cipher, _family, _gso, tag_room);			\
+	struct sealer
+
+#define SEAL_GSO(_name, _cipher, _family)				\
+	SEAL_LAYOUTS(_name, _cipher, _family, single);			\
+	SEAL_LAYOUTS(_name, _cipher, _family, sockopt);			\
+	SEAL_LAYOUTS(_name, _cipher, _family, cmsg);			\
+	struct sealer
+
+#define SEAL_FAMILIES(_name, _cipher)					\
+	SEAL_GSO(_name, _cipher, ipv4);					\
+	SEAL_GSO(_name, _cipher, ipv6);					\
+	SEAL_GSO(_name, _cipher, mapped);				\
+	struct sealer
+
 FIXTURE(seal)
 {
 	struct sealer s;
@@ -231,168 +261,10 @@ FIXTURE_VARIANT(seal)
 	enum layout layout;
 };
 
-#define SEAL(_c, _f, _g, _l) {						\
-		.cipher = TLS_CIPHER_##_c,				\
-		.family = _f,						\
-		.gso = _g,						\
-		.layout = _l,						\
-	}
-
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_single_no_room)
-SEAL(AES_GCM_128, ipv4, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_single_tag_room)
-SEAL(AES_GCM_128, ipv4, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_sockopt_no_room)
-SEAL(AES_GCM_128, ipv4, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_sockopt_tag_room)
-SEAL(AES_GCM_128, ipv4, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_cmsg_no_room)
-SEAL(AES_GCM_128, ipv4, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv4_cmsg_tag_room)
-SEAL(AES_GCM_128, ipv4, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_single_no_room)
-SEAL(AES_GCM_128, ipv6, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_single_tag_room)
-SEAL(AES_GCM_128, ipv6, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_sockopt_no_room)
-SEAL(AES_GCM_128, ipv6, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_sockopt_tag_room)
-SEAL(AES_GCM_128, ipv6, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_cmsg_no_room)
-SEAL(AES_GCM_128, ipv6, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_ipv6_cmsg_tag_room)
-SEAL(AES_GCM_128, ipv6, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_single_no_room)
-SEAL(AES_GCM_128, mapped, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_single_tag_room)
-SEAL(AES_GCM_128, mapped, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_sockopt_no_room)
-SEAL(AES_GCM_128, mapped, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_sockopt_tag_room)
-SEAL(AES_GCM_128, mapped, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_cmsg_no_room)
-SEAL(AES_GCM_128, mapped, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm128_mapped_cmsg_tag_room)
-SEAL(AES_GCM_128, mapped, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_single_no_room)
-SEAL(AES_GCM_256, ipv4, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_single_tag_room)
-SEAL(AES_GCM_256, ipv4, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_sockopt_no_room)
-SEAL(AES_GCM_256, ipv4, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_sockopt_tag_room)
-SEAL(AES_GCM_256, ipv4, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_cmsg_no_room)
-SEAL(AES_GCM_256, ipv4, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv4_cmsg_tag_room)
-SEAL(AES_GCM_256, ipv4, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_single_no_room)
-SEAL(AES_GCM_256, ipv6, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_single_tag_room)
-SEAL(AES_GCM_256, ipv6, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_sockopt_no_room)
-SEAL(AES_GCM_256, ipv6, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_sockopt_tag_room)
-SEAL(AES_GCM_256, ipv6, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_cmsg_no_room)
-SEAL(AES_GCM_256, ipv6, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_ipv6_cmsg_tag_room)
-SEAL(AES_GCM_256, ipv6, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_single_no_room)
-SEAL(AES_GCM_256, mapped, single, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_single_tag_room)
-SEAL(AES_GCM_256, mapped, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_sockopt_no_room)
-SEAL(AES_GCM_256, mapped, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_sockopt_tag_room)
-SEAL(AES_GCM_256, mapped, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_cmsg_no_room)
-SEAL(AES_GCM_256, mapped, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, gcm256_mapped_cmsg_tag_room)
-SEAL(AES_GCM_256, mapped, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_single_no_room)
-SEAL(AES_CCM_128, ipv4, single, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_single_tag_room)
-SEAL(AES_CCM_128, ipv4, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_sockopt_no_room)
-SEAL(AES_CCM_128, ipv4, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_sockopt_tag_room)
-SEAL(AES_CCM_128, ipv4, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_cmsg_no_room)
-SEAL(AES_CCM_128, ipv4, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv4_cmsg_tag_room)
-SEAL(AES_CCM_128, ipv4, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_single_no_room)
-SEAL(AES_CCM_128, ipv6, single, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_single_tag_room)
-SEAL(AES_CCM_128, ipv6, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_sockopt_no_room)
-SEAL(AES_CCM_128, ipv6, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_sockopt_tag_room)
-SEAL(AES_CCM_128, ipv6, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_cmsg_no_room)
-SEAL(AES_CCM_128, ipv6, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_ipv6_cmsg_tag_room)
-SEAL(AES_CCM_128, ipv6, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_single_no_room)
-SEAL(AES_CCM_128, mapped, single, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_single_tag_room)
-SEAL(AES_CCM_128, mapped, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_sockopt_no_room)
-SEAL(AES_CCM_128, mapped, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_sockopt_tag_room)
-SEAL(AES_CCM_128, mapped, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_cmsg_no_room)
-SEAL(AES_CCM_128, mapped, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, ccm128_mapped_cmsg_tag_room)
-SEAL(AES_CCM_128, mapped, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_single_no_room)
-SEAL(CHACHA20_POLY1305, ipv4, single, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_single_tag_room)
-SEAL(CHACHA20_POLY1305, ipv4, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_sockopt_no_room)
-SEAL(CHACHA20_POLY1305, ipv4, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_sockopt_tag_room)
-SEAL(CHACHA20_POLY1305, ipv4, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_cmsg_no_room)
-SEAL(CHACHA20_POLY1305, ipv4, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv4_cmsg_tag_room)
-SEAL(CHACHA20_POLY1305, ipv4, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_single_no_room)
-SEAL(CHACHA20_POLY1305, ipv6, single, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_single_tag_room)
-SEAL(CHACHA20_POLY1305, ipv6, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_sockopt_no_room)
-SEAL(CHACHA20_POLY1305, ipv6, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_sockopt_tag_room)
-SEAL(CHACHA20_POLY1305, ipv6, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_cmsg_no_room)
-SEAL(CHACHA20_POLY1305, ipv6, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_ipv6_cmsg_tag_room)
-SEAL(CHACHA20_POLY1305, ipv6, cmsg, tag_room);
-
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_single_no_room)
-SEAL(CHACHA20_POLY1305, mapped, single, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_single_tag_room)
-SEAL(CHACHA20_POLY1305, mapped, single, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_sockopt_no_room)
-SEAL(CHACHA20_POLY1305, mapped, sockopt, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_sockopt_tag_room)
-SEAL(CHACHA20_POLY1305, mapped, sockopt, tag_room);
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_cmsg_no_room)
-SEAL(CHACHA20_POLY1305, mapped, cmsg, no_room);
-FIXTURE_VARIANT_ADD(seal, chacha_mapped_cmsg_tag_room)
-SEAL(CHACHA20_POLY1305, mapped, cmsg, tag_room);
+SEAL_FAMILIES(gcm128, AES_GCM_128);
+SEAL_FAMILIES(gcm256, AES_GCM_256);
+SEAL_FAMILIES(ccm128, AES_CCM_128);
+SEAL_FAMILIES(chacha, CHACHA20_POLY1305);
 
 FIXTURE_SETUP(seal)
 {

@@ -17,10 +17,7 @@
 #include <sys/syscall.h>
 
 #include <linux/quic.h>
-
-#ifndef UDP_ULP
-#define UDP_ULP	105
-#endif
+#include <linux/udp.h>
 
 static int is_udp(int domain, int type, int protocol)
 {

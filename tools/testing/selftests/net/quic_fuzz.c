@@ -229,7 +229,7 @@ TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
 		if (one_in(4))
 			memset(buf, one_in(2) ? 0 : rnd(), sizeof(buf));
 		fuzz_info((void *)buf, &f);
-		opt = one_in(20) ? 105 + below(10) :
+		opt = one_in(20) ? UDP_ULP + below(10) :
 				   UDP_QUIC_ADD_TX_CONNECTION + one_in(2);
 		err = setsockopt(self->tx, SOL_UDP, opt,
 				 one_in(30) ? NULL : buf, fuzz_optlen());

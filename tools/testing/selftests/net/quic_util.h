@@ -15,13 +15,6 @@
 #include <linux/quic.h>
 #include <linux/udp.h>
 
-#ifndef UDP_ULP
-#define UDP_ULP				105
-#define UDP_QUIC_ADD_TX_CONNECTION	106
-#define UDP_QUIC_DEL_TX_CONNECTION	107
-#define UDP_QUIC_ENCRYPT		108
-#endif
-
 #ifndef SOL_UDP
 #define SOL_UDP				17
 #endif
