@@ -1,19 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# build/bench/linux: build/linux and what is for benchmarks only, the patches
+# $OUT/bench/linux: $OUT/linux and what is for benchmarks only, the patches
 # in lib/bench. What they touch is written once.
 
 . "$(dirname "$0")/lib.sh"
 
 # patches for the newest base, or those for an older one in its own directory
 bench=$TOP/lib/bench
-[ ! -d "$bench/${BASE:=6.12}" ] || bench+=/$BASE
-tree=$BUILD/bench/linux
+[ ! -d "$bench/$BASE" ] || bench+=/$BASE
+tree=$OUT/bench/linux
 
 "$TOP/scripts/tree.sh"
-mkdir -p "$BUILD/bench"
-exec 7>"$BUILD/bench/tree.lock"
+mkdir -p "$OUT/bench"
+exec 7>"$OUT/bench/tree.lock"
 flock 7
 mapfile -t touched < <(sed -n 's,^+++ b/\(\S*\).*,\1,p' "$bench"/*.patch)
 id=$( (cd "$TREE" && cat "$bench"/*.patch "${touched[@]}" 2>/dev/null) |

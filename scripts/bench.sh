@@ -7,15 +7,14 @@
 # What sending costs, by lib/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
 # and with the vector ciphers. BENCH_MS: milliseconds of a mode in each round of
-# `full`. Results in build/results/bench.txt, bench.tsv,
+# `full`. Results in $OUT/results/bench.txt, bench.tsv,
 # bench-install.tsv, bench-crypto.txt and bench-CIPHER.svg.
 
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/vm.sh"
+. "$(dirname "$0")/guest.sh"
 
 matrix=${1:-quick}
 bench=$TOP/lib/bench
-root=$BUILD/root
 
 bench_programs()
 {
@@ -79,50 +78,35 @@ provision_root
 step bench-programs "building the benchmark in the guest root" bench_programs
 rm -f "$RES"/bench*
 
-as_root tee "$root/usr/local/bin/bench-init" >/dev/null <<END
-#!/bin/sh
-export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TERM=dumb
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
-mount -t debugfs debugfs /sys/kernel/debug
-mount -t hostfs -o hostfs="$RES" none /result
-exec >/dev/tty1 2>/tmp/stderr
-cp /proc/crypto /result/bench-crypto.txt
+# /mnt is $OUT
+guest_job bench <<END
+cp /proc/crypto /mnt/results/bench-crypto.txt
 echo 2000000 >/proc/sys/net/quic_crypto/max_flows
 cd /usr/src/quic/bench
 ./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
 echo "# Linux \$(uname -r), $(sed -n 's/^model name.*: //p' /proc/cpuinfo |
 	head -n 1), $(gcc --version | head -n 1), $(date -u +%F)"
 while read -r args; do
-	lines=/result/bench.tsv
-	case \$args in -I*) lines=/result/bench-install.tsv ;; esac
+	lines=/mnt/results/bench.tsv
+	case \$args in -I*) lines=/mnt/results/bench-install.tsv ;; esac
 	echo
 	./quic_bench -j \$lines \$args 2>/tmp/stderr || {
 		cat /tmp/stderr
 		echo "FAILED: quic_bench \$args"
 	}
-done </usr/src/quic/bench.runs
+done </mnt/guest/bench/runs
 ./sinks.sh check || echo "FAILED: packets did not reach the device"
-echo "# guest ends"
-exec poweroff
 END
-as_root chmod 755 "$root/usr/local/bin/bench-init"
-runs "$@" | as_root tee "$root/usr/src/quic/bench.runs" >/dev/null
+runs "$@" >"$OUT/guest/bench/runs"
 
 # one CPU, or host and guest context switches go through the scheduler of two
 cpu=$(taskset -cp $$ | sed 's/.*[-, ]//')
-say "booting UML on CPU $cpu (kernel log: $LOG/bench-kernel.log)"
-# shellcheck disable=SC2094 # two consoles
-taskset -c "$cpu" timeout --foreground -k 5 "${UML_LIMIT:-7200}" \
-	"$BUILD/bench-uml/linux" mem=6G rootfstype=hostfs \
-	rootflags="$root" ro init=/usr/local/bin/bench-init panic=-1 \
-	con=null con0=null,fd:3 con1=null,fd:1 ssl=null </dev/null \
-	2>"$LOG/bench-uml.log" 3>"$LOG/bench-kernel.log" |
-	tee "$RES/bench.txt" || true
-grep -q '^# guest ends' "$RES/bench.txt" ||
+say "running on CPU $cpu"
+taskset -cp "$cpu" $$ >/dev/null
+guest_kernel=bench-uml guest_mem=6G guest_limit=7200
+guest_run uml bench
+cp "$OUT/guest/bench/out" "$RES/bench.txt"
+guest_ended bench ||
 	die "the guest did not come to its end, see $LOG/bench-kernel.log"
 ! grep -q '^FAILED' "$RES/bench.txt" || die "there were failures"
 say "results: $RES/bench.txt, bench.tsv, bench-*.svg"

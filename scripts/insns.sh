@@ -11,23 +11,22 @@
 # two runs give the same figures (with many flows, the fifth digit may differ),
 # whatever else the machine does. They are compared with those in
 # lib/bench/insns.expected, which `update` writes. Results in
-# build/results/insns*.
+# $OUT/results/insns*.
 #
 # With `threads`, how much faster two threads are than one, in time: the machine
 # has two CPUs, each is emulated by a thread of its own. Two CPUs of the host
-# should have nothing else to do. Results in build/results/threads*.
+# should have nothing else to do. Results in $OUT/results/threads*.
 #
 # With `base`, what UDP costs in a kernel without the patches, to compare `plain`
-# with. Results in build/results/base*.
+# with. Results in $OUT/results/base*.
 
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/vm.sh"
+. "$(dirname "$0")/guest.sh"
 
 bench=$TOP/lib/bench
 expected=$bench/insns.expected
-[ ! -d "$bench/${BASE:=6.12}" ] || expected=$bench/$BASE/insns.expected
-root=$BUILD/root
-initrd=$BUILD/bench/initramfs
+[ ! -d "$bench/$BASE" ] || expected=$bench/$BASE/insns.expected
+guest_initrd=$OUT/bench/initramfs
 
 # What QEMU emulates of it is the same in all its versions. No random numbers;
 # and "rep movsb" would count as an instruction per byte.
@@ -80,63 +79,46 @@ runs_check()
 	echo "$env -n 500 -b 1 -f 1000 -m plain,kernel,kernel-flowid"
 }
 
-# The benchmark, what it needs, and what sets the devices up. A disk would
-# interrupt at times of its own.
-initramfs()
+runs()
 {
-	local dir=$initrd.dir
-
-	as_root rsync -rpt --exclude='*.so' "$bench" "$root/usr/src/quic/"
-	as_root chroot "$root" make -C /usr/src/quic/bench
-	rm -rf "$dir"
-	mkdir -p "$dir"/{proc,sys,dev,tmp}
-	# ldd names the programs and what they are linked with
-	# shellcheck disable=SC2016 # the guest root's shell is to expand it
-	as_root chroot "$root" sh -c 'cd /usr/src/quic/bench && ldd /bin/sh \
-		/bin/mount /bin/cat /bin/ls /bin/sed /bin/grep /sbin/ip \
-		/sbin/ethtool $PWD/quic_bench $PWD/seal_*.so' |
-		grep -oE '/[^ :]+' | sort -u | sed 's,^/,,' >"$initrd.files"
-	echo usr/src/quic/bench/sinks.sh >>"$initrd.files"
-	tar -C "$root" -chf - -T "$initrd.files" | tar -C "$dir" -xf -
 	case $mode in
 	run)	echo "-D 198.51.100.2 -i $*" ;;
 	threads) runs_threads ;;
 	base)	runs_base plain ;;
 	*)	runs_check ;;
-	esac >"$dir/runs"
-	cat >"$dir/init" <<-'END'
-	#!/bin/sh
-	export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-	mount -t proc proc /proc
-	mount -t sysfs sysfs /sys
-	mount -t devtmpfs dev /dev
-	mount -t debugfs debugfs /sys/kernel/debug
-	exec >/dev/ttyS1 2>/tmp/stderr
-	cd /usr/src/quic/bench
-	./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
-	while read -r args; do
-		echo
-		./quic_bench -j /tmp/lines $args 2>/tmp/stderr || {
-			cat /tmp/stderr
-			echo "FAILED: quic_bench $args"
-		}
-	done </runs
-	./sinks.sh check || echo "FAILED: packets did not reach the device"
-	[ ! -e /tmp/lines ] || sed 's/^/: /' /tmp/lines
-	echo "# guest ends"
-	echo b >/proc/sysrq-trigger
-	END
-	chmod 755 "$dir/init"
-	(cd "$BUILD/$kernel" &&
-	 sh source/usr/gen_initramfs.sh -o "$initrd" \
-		-u -1 -g -1 "$dir")
+	esac
+}
+
+# The job, the benchmark, what they need, and what sets the devices up. A disk
+# would interrupt at times of its own.
+initramfs()
+{
+	local dir=$guest_initrd.dir
+
+	as_root rsync -rpt --exclude='*.so' "$bench" "$root/usr/src/quic/"
+	as_root chroot "$root" make -C /usr/src/quic/bench
+	rm -rf "$dir"
+	mkdir -p "$dir"/{proc,sys,dev,tmp,run,mnt/guest}
+	# ldd names the programs and what they are linked with
+	# shellcheck disable=SC2016 # the guest root's shell is to expand it
+	as_root chroot "$root" sh -c 'cd /usr/src/quic/bench && ldd /bin/sh \
+		/bin/mount /bin/cat /bin/ln /bin/ls /bin/sed /bin/grep \
+		/sbin/ip /sbin/ethtool $PWD/quic_bench $PWD/seal_*.so' |
+		grep -oE '/[^ :]+' | sort -u | sed 's,^/,,' \
+		>"$guest_initrd.files"
+	echo usr/src/quic/bench/sinks.sh >>"$guest_initrd.files"
+	tar -C "$root" -chf - -T "$guest_initrd.files" | tar -C "$dir" -xf -
+	cp "$TOP/scripts/guest-init.sh" "$dir/init"
+	cp -r "$OUT/guest/insns" "$dir/mnt/guest/"
+	(cd "$OUT/$guest_kernel" &&
+	 sh source/usr/gen_initramfs.sh -o "$guest_initrd" -u -1 -g -1 "$dir")
 }
 
 # kHz of the host's TSC, which the guest's is, too, where it does not count
 # instructions. Guests are told, or they find out as well as time permits.
 tsc_khz()
 {
-	gcc -O2 -x c -o "$BUILD/bench/tsc" - <<-'END' && "$BUILD/bench/tsc"
+	gcc -O2 -x c -o "$OUT/bench/tsc" - <<-'END' && "$OUT/bench/tsc"
 	#include <stdio.h>
 	#include <time.h>
 
@@ -161,54 +143,56 @@ tsc_khz()
 	END
 }
 
-boot()
-{
-	timeout --foreground -k 5 "${INSNS_LIMIT:-300}" qemu-system-x86_64 \
-		"${machine[@]}" -cpu "$cpu" \
-		-rtc base=2026-01-01T00:00:00,clock=vm -m 1G -nodefaults \
-		-no-reboot -display none \
-		-kernel "$BUILD/$kernel/arch/x86/boot/bzImage" \
-		-initrd "$initrd" -append "console=ttyS0 panic=-1 reboot=t \
-nokaslr norandmaps tsc=reliable tsc_early_khz=$khz" -serial "file:$LOG/insns-kernel.log" \
-		-serial "file:$RES/insns.log" \
-		</dev/null >"$LOG/insns-qemu.log" 2>&1
-}
-
-mode=${1:-check} khz=1000000 what="counting instructions" kernel=bench-x86
-machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
+mode=${1:-check} khz=1000000
+guest_kernel=bench-x86 guest_limit=300
+guest_machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
 case $mode in
 check|update) rm -f "$RES"/insns* ;;
 run)	shift ;;
-base)	kernel="bench-base" ;;
+base)	guest_kernel="bench-base" ;;
 # the BIOS lists one CPU of a socket only
-threads) machine=(-smp "2,sockets=2" -accel "tcg,thread=multi")
-	what="running one thread and two in turn" ;;
+threads) guest_machine=(-smp "2,sockets=2" -accel "tcg,thread=multi") ;;
 *)	die "usage: insns.sh [update|threads|base|run OPTION...]" ;;
 esac
 
+guest_machine+=(-cpu "$cpu" -rtc "base=2026-01-01T00:00:00,clock=vm")
 provision_root
-"$TOP/scripts/kernel.sh" "$kernel"
+"$TOP/scripts/kernel.sh" "$guest_kernel"
 need "emulating a machine" qemu-system-x86
-step initramfs "making the guest's initramfs" initramfs "$@"
 [ "$mode" != threads ] || khz=$(tsc_khz)
-step insns-boot "$what" boot || true
+guest_job insns nokaslr norandmaps tsc=reliable "tsc_early_khz=$khz" <<'END'
+cd /usr/src/quic/bench
+./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
+while read -r args; do
+	echo
+	./quic_bench -j /tmp/lines $args 2>/tmp/stderr || {
+		cat /tmp/stderr
+		echo "FAILED: quic_bench $args"
+	}
+done </mnt/guest/insns/runs
+./sinks.sh check || echo "FAILED: packets did not reach the device"
+[ ! -e /tmp/lines ] || sed 's/^/: /' /tmp/lines
+END
+runs "$@" >"$OUT/guest/insns/runs"
+step initramfs "making the guest's initramfs" initramfs
+guest_run icount insns | sed '/^:/d'
 
 log=$RES/insns.log tap=$RES/insns-tests.tap
+cp "$OUT/guest/insns/out" "$log"
 compiler=$(gcc -dumpfullversion)
-if ! grep -q '^# guest ends' "$log" || grep -q '^FAILED' "$log"; then
-	grep -v '^:' "$log" || true
+if ! guest_ended insns || grep -q '^FAILED' "$log"; then
 	echo "not ok 1 all was measured, see $log, $LOG/insns-*.log" | tee "$tap"
 	exit 1
 fi
-[ "$mode" != run ] || { grep -v '^:' "$log"; exit; }
+[ "$mode" != run ] || exit 0
 case $mode in
 base|threads)
-	sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/$mode.tsv"
+	sed -n 's/^: //p' "$log" >"$RES/$mode.tsv"
 	mv "$log" "$RES/$mode.log"
 	"$TOP/scripts/bench-rst.py" show "$mode"
 	exit ;;
 esac
-sed -n 's/^: //p' "$log" | tr -d '\r' >"$RES/insns.tsv"
+sed -n 's/^: //p' "$log" >"$RES/insns.tsv"
 if [ "$mode" = update ]; then
 	"$TOP/scripts/insns.py" update "$RES/insns.tsv" "$expected" "$compiler"
 	exit

@@ -1,34 +1,55 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: kernel.sh uml|x86
-#        kernel.sh lint		(only configures, from build/lint/linux)
-#        kernel.sh bench-uml|bench-x86
-#                               (from build/bench/linux, see bench-tree.sh)
-#        kernel.sh bench-base	(the same without patches, from build/base)
+# usage: kernel.sh KIND
 #
-# Configure and build a test kernel from the tree in build/linux into
-# build/uml or build/x86.
+# Configure a kernel from the patched tree and build it in build/KIND:
+#	uml		User Mode Linux, with all that watches the code under test
+#	vng		x86-64: modules, preemption, two CPUs, lockdep
+#	demo		User Mode Linux without debugging
+#	boot		as uml, from the tree of series-boot.sh
+#	lint		x86-64, configured only, from the tree of lint.sh
+#	bench-uml	as demo, and
+#	bench-x86	x86-64 without debugging, from the tree of bench-tree.sh
+#	bench-base	the same from the pristine source
+# DEBUG=1 builds uml or vng with debug information, in build/KIND-debug.
 
 . "$(dirname "$0")/lib.sh"
 
-kind=${1:?uml or x86} fragments=(common debug "$1")
-out=$BUILD/$kind
+kind=${1:?kind of kernel}
+out=$OUT/$kind
 case $kind in
-uml)	arch=um targets=(linux) ;;
-x86)	arch=x86_64 targets=(bzImage modules) ;;
-lint)	arch=x86_64 fragments=(common x86 lint)
-	TREE=$BUILD/lint/linux out=$BUILD/lint/out ;;
-bench-uml) arch=um fragments=(bench bench-uml) targets=(linux)
-	TREE=$BUILD/bench/linux ;;
-bench-x86) arch=x86_64 fragments=(bench bench-x86) targets=(bzImage)
-	TREE=$BUILD/bench/linux ;;
-bench-base) arch=x86_64 fragments=(bench bench-x86 bench-base) targets=(bzImage)
-	TREE=$BUILD/base ;;
+uml)	arch=um fragments=(common features debug uml) targets=(linux modules) ;;
+vng)	arch=x86_64 fragments=(common vng) targets=(bzImage modules) ;;
+demo)	arch=um fragments=(lean lean-uml) targets=(linux) ;;
+boot)	arch=um fragments=(common features debug uml) targets=(linux)
+	TREE=$OUT/boot/linux out=$OUT/boot/uml ;;
+lint)	arch=x86_64 fragments=(common features vng lint)
+	TREE=$OUT/lint/linux out=$OUT/lint/out ;;
+bench-uml) arch=um fragments=(lean lean-uml bench) targets=(linux)
+	TREE=$OUT/bench/linux ;;
+bench-x86) arch=x86_64 fragments=(lean lean-x86 bench) targets=(bzImage)
+	TREE=$OUT/bench/linux ;;
+bench-base) arch=x86_64 fragments=(lean lean-x86 bench bench-base)
+	targets=(bzImage) TREE=$PRISTINE ;;
 *)	die "no kernel is called $kind" ;;
 esac
+if [ "${DEBUG:-}" = 1 ] && [[ $kind =~ ^(uml|vng)$ ]]; then
+	out+=-debug fragments+=(dwarf)
+fi
 config=$out/.config
 fragment=$out/fragment.config
+
+# the fragments, and what is so on this base only
+fragments()
+{
+	local f
+
+	for f in "${fragments[@]}"; do
+		cat "$f.config"
+		[ ! -e "$f-$BASE.config" ] || cat "$f-$BASE.config"
+	done
+}
 
 configure()
 {
@@ -38,9 +59,9 @@ configure()
 	local line refused=0
 	while read -r line; do
 		case $line in
-		CONFIG_*QUIC_*)	# not in every tree that is built
+		CONFIG_*QUIC_*)	# not in a tree with parts of the series
 			grep -qxF "$line" "$config" ||
-				! grep -q net/quic "$TREE/net/Kconfig" && continue ;;
+				[[ $kind =~ ^(boot|lint|bench-base)$ ]] && continue ;;
 		CONFIG_*=n)
 			! grep -q "^${line%=n}=" "$config" && continue ;;
 		CONFIG_*)
@@ -61,14 +82,14 @@ install_modules()
 
 need_build
 case $kind in
-lint)	;;
+boot|lint) ;;
 bench-*) "$TOP/scripts/bench-tree.sh" ;;
 *)	"$TOP/scripts/tree.sh" ;;
 esac
 mkdir -p "$out"
 exec 8>"$out.lock"
 flock 8
-(cd "$TOP/scripts/config" && cat "${fragments[@]/%/.config}") >"$fragment"
+(cd "$TOP/scripts/config" && fragments) >"$fragment"
 # symbols come and go with our patches, too
 id=$(find "$fragment" "$TREE"/net/{,ipv4/,quic/}Kconfig -exec cat {} + \
 	2>/dev/null | sha256sum || true)
@@ -80,4 +101,4 @@ fi
 [ "$kind" != lint ] || exit 0
 step "build-$kind" "building the $kind kernel (minutes, the first time)" \
 	kmake "$out" ARCH="$arch" "${targets[@]}"
-[[ $kind != x86 ]] || step "modules-$kind" "installing modules" install_modules
+[[ $kind != vng ]] || step "modules-$kind" "installing modules" install_modules

@@ -9,7 +9,8 @@ set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
 JOBS=${JOBS:-$(nproc)}
-export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
+# Debian's own tools first: a python of the user lacks its modules
+export LC_ALL=C.UTF-8 PATH="/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 export KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_USER=quic KBUILD_BUILD_HOST=build
 
 # the kernel's makes are none of our make's
@@ -20,6 +21,14 @@ die()	{ printf '%s\n' "error: $*" >&2; exit 1; }
 
 # BASE, PRISTINE, OUT, TREE, LOG, RES
 . "$TOP/scripts/base.sh"
+
+# The outermost script starts a table of what took how long; those it calls add
+# their steps.
+if [ -z "${TIMES:-}" ]; then
+	export TIMES=$LOG/times.$$.tsv STAGE
+	STAGE=$(basename "$0" .sh)
+	rm -f "$LOG"/times.*.tsv
+fi
 
 # as_root COMMAND...: run it as root
 as_root()
@@ -32,6 +41,23 @@ as_root()
 		die "need root for: $*"
 	fi
 }
+
+# took SECONDS TITLE: add a line to the table of times
+took()	{ printf '%s\t%s\t%s\n' "$1" "$STAGE" "$2" >>"$TIMES"; }
+
+# Print the table. Steps of less than a second are in the rest.
+times_table()
+{
+	local rest=$SECONDS seconds stage title
+
+	echo "   seconds  step"
+	while IFS=$'\t' read -r seconds stage title; do
+		rest=$((rest - seconds))
+		[ "$seconds" = 0 ] ||
+			printf '%10d  %s: %s\n' "$seconds" "$stage" "$title"
+	done <"$TIMES"
+	printf '%10d  %s\n' "$rest" "the rest" "$SECONDS" "sum"
+} >&2
 
 # step LOG TITLE COMMAND...: run a long command with its output in
 # $LOG/LOG.log and a line of progress, and name the log when it fails
@@ -57,6 +83,7 @@ step()
 		fi
 	done
 	wait "$pid" || rc=$?
+	took $((SECONDS - start)) "$title"
 	if [ "$rc" != 0 ]; then
 		printf '\n' >&2
 		grep -nE -m 8 'error:|Error |undefined|FAILED|^E: ' "$log" >&2 ||
@@ -121,41 +148,58 @@ need_build()
 # kmake OUTPUT ARGUMENT...: make in the patched tree
 kmake()
 {
-	local out=$1
+	local out=$1 ccache=()
 	shift
+	# The user's own cache. Paths below CCACHE_BASEDIR are relative in it, so
+	# that a second clone starts warm.
+	if command -v ccache >/dev/null; then
+		ccache=("CC=ccache gcc" "HOSTCC=ccache gcc")
+		export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
+		# the compiler's dependencies save preprocessing each file twice
+		export CCACHE_DEPEND=1
+	fi
 	mkdir -p "$out"
-	make -C "$TREE" O="$out" -j"$JOBS" "${CCACHE[@]}" "$@"
+	make -C "$TREE" O="$out" -j"$JOBS" "${ccache[@]}" "$@"
 }
 
-# the uapi headers of the patched tree, in build/headers/include
+# The uapi headers that the series touches, that its selftests include, and that
+# these include, in $OUT/headers/include. All of them would take a minute.
 install_headers()
 {
-	step headers "installing the kernel's uapi headers" \
-		kmake "$OUT/headers" ARCH=x86_64 headers_install \
-		INSTALL_HDR_PATH="$OUT/headers"
+	step headers "installing uapi headers" headers
+}
+
+headers()
+{
+	local dir=$OUT/headers uapi=$TREE/include/uapi todo=() seen=' ' f
+
+	mkdir -p "$dir/scripts"
+	gcc -O1 -o "$dir/scripts/unifdef" "$TREE/scripts/unifdef.c" || return
+	cd "$dir" || return
+	mapfile -t todo < <(
+		sed -n 's,^include/uapi/,,p' "$TREE.files"
+		cd "$TREE/tools/testing/selftests/net" &&
+			included quic*.[ch] udpgso*.c)
+	while [ ${#todo[@]} -gt 0 ]; do
+		f=${todo[0]} todo=("${todo[@]:1}")
+		[[ $seen != *" $f "* ]] && [ -e "$uapi/$f" ] || continue
+		seen+="$f "
+		mapfile -t -O ${#todo[@]} todo < <(included "$uapi/$f")
+		[ "include/$f" -nt "$uapi/$f" ] && continue
+		mkdir -p "include/$(dirname "$f")"
+		sh "$TREE/scripts/headers_install.sh" "$uapi/$f" \
+			"include/$f" || return
+	done
+}
+
+# included FILE...: which headers of the kernel they include
+included()
+{
+	sed -nE 's,^#\s*include <(linux/[^>]*)>.*,\1,p' "$@" | sort -u
 }
 
 # results ARGUMENT...: see results.py
 results()
 {
-	python3 "$TOP/scripts/results.py" "$@"
+	RES=$RES /usr/bin/python3 "$TOP/scripts/results.py" "$@"
 }
-
-# conclude STAGE KERNEL-LOG: what is to be said after a guest ran, whose
-# output is in build/results/STAGE-tests.tap
-conclude()
-{
-	local tap=$RES/$1-tests.tap
-	grep -q '^# guest ends' "$tap" ||
-		echo "not ok 1 the guest came to its end, see $2" |
-			tee -a "$tap"
-	results kernel "$2" | tee "$RES/$1-kernel.tap" || true
-	results stage "$1"
-}
-
-CCACHE=()
-if command -v ccache >/dev/null; then
-	CCACHE=("CC=ccache gcc" "HOSTCC=ccache gcc")
-	# the user's own cache: a second clone starts warm
-	export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
-fi

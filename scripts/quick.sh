@@ -1,43 +1,44 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boot the UML kernel on the host's own files, read-only: KUnit while it
-# boots, then the quic selftests. Results in build/results/quick-*.tap.
+# Boot User Mode Linux on the host's own files, read-only: KUnit while it boots
+# and our programs of net/ in one guest, each program of drivers/net in another.
+# Results in $OUT/results/quick-*.tap.
+#
+# TEST=quic                           one program of net/
+# TEST=quic:key_update                one of its tests
+# TEST='drivers/net/quic.py:wire*'    tests of a program of drivers/net
 
 . "$(dirname "$0")/lib.sh"
-. "$(dirname "$0")/vm.sh"
+. "$(dirname "$0")/guest.sh"
 
-uml=$BUILD/uml
 rm -f "$RES"/quick*.tap
+list=$OUT/selftests/list
+names=(quick)
 
-need "the tests inside UML" iproute2 procps ethtool
+need "the tests inside UML" iproute2 procps ethtool kmod python3-yaml udev
 "$TOP/scripts/kernel.sh" uml
-"$TOP/scripts/selftests.sh" "$uml/selftests"
+[ -n "${NOST:-}" ] || "$TOP/scripts/selftests.sh"
+install -D -m 755 -t "$OUT/guest" "$TOP/scripts/guest-tests.sh"
+guest_debug
 
-cat >"$uml/guest-init" <<END
-#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TERM=dumb
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mount -t tmpfs tmpfs /run
-exec >/dev/tty1 2>&1
-mount --bind "$TOP" /mnt
-mount -t tmpfs tmpfs /tmp
-mount -t cgroup2 cgroup /sys/fs/cgroup
-/mnt/scripts/guest-tests.sh /mnt/build/uml/selftests/net
-echo "# guest ends with status \$?"
-exec python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321fedc)'
-END
-chmod +x "$uml/guest-init"
+if [ -n "${TEST:-}" ]; then
+	one_test "$TEST" | guest_tests quick kunit.enable=0
+else
+	grep ' net:' "$list" | guest_tests quick kunit.enable=1 \
+		kunit.filter_glob="${KUNIT:-quic_crypto*}"
+	while read -r limit program cmd; do
+		name=quick-${program#*:}
+		names+=("${name%.*}")
+		echo "$limit $program $cmd" |
+			guest_tests "${name%.*}" kunit.enable=0
+	done < <(grep ' drivers/net:' "$list")
+fi
 
-say "booting UML (kernel log: $LOG/quick-kernel.log)"
-start=$SECONDS
-boot_uml quick / "$uml/guest-init" kunit.enable=1 \
-	kunit.filter_glob="${KUNIT:-quic_crypto*}"
-say "UML ran for $((SECONDS - start))s"
-
-results kunit "$LOG/quick-kernel.log" | tee "$RES/quick-kunit.tap" || true
-grep -q "ok " "$RES/quick-kunit.tap" ||
-	echo "not ok 1 KUnit ran" | tee -a "$RES/quick-kunit.tap"
-conclude quick "$LOG/quick-kernel.log"
+guest_run uml "${names[@]}"
+if [ -z "${TEST:-}" ]; then
+	results kunit "$LOG/quick-kernel.log" | tee "$RES/quick-kunit.tap" || true
+	grep -q "ok " "$RES/quick-kunit.tap" ||
+		echo "not ok 1 KUnit ran" | tee -a "$RES/quick-kunit.tap"
+fi
+conclude quick "${names[@]}"

@@ -3,7 +3,7 @@
 #
 # The guest root in build/root: Debian 13 (trixie) whatever the host is, with
 # the peers of the demo and a compiler; and virtme-ng's package, unpacked into
-# build/vng: Debian 12 has none, and this way the host stays as it is.
+# build/virtme-ng: Debian 12 has none, and this way the host stays as it is.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -14,7 +14,7 @@ root=$BUILD/root
 
 # what the tests need, then what lib asks for
 packages=(ethtool gcc iproute2 iptables iputils-ping kmod libc6-dev libssl-dev
-	  make procps python3 rsync tcpdump udev)
+	  make procps python3 python3-yaml rsync tcpdump udev)
 list=$TOP/lib/packages.txt
 if [ -f "$list" ]; then
 	mapfile -t -O ${#packages[@]} packages < <(grep -oE '^[a-z0-9.+-]+' "$list")
@@ -24,7 +24,7 @@ id=$(printf '%s\n' "$suite $vng $include" | cat - "$0" | sha256sum)
 
 bootstrap()
 {
-	as_root rm -rf "$root" "$root.part" "$BUILD/vng"
+	as_root rm -rf "$root" "$root.part" "$BUILD/virtme-ng"
 	# shellcheck disable=SC2016 # mmdebstrap's shell is to expand them
 	as_root mmdebstrap --mode=root --variant=minbase --include="$include" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -39,7 +39,7 @@ bootstrap()
 		"$suite" "$root.part"
 	echo "$vng_sha256  $root.part/root/$vng" | as_root sha256sum -c
 	as_root cp "$root.part/root/$vng" "$BUILD/$vng"
-	dpkg-deb -x "$BUILD/$vng" "$BUILD/vng"
+	dpkg-deb -x "$BUILD/$vng" "$BUILD/virtme-ng"
 	as_root mv "$root.part" "$root"
 }
 

@@ -1,76 +1,64 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: selftests.sh DIRECTORY [CHROOT]
+# usage: selftests.sh
 #
-# Build the kselftest programs named quic* (with CHROOT: there, by its
-# compiler, and the kernel's own UDP tests, too) into DIRECTORY/net, which
-# with its neighbours looks as selftests/net does, and has a list of what
-# guest-tests.sh is to run.
+# Build what guests test with into build/selftests, which looks as installed
+# kselftests do: our programs and scripts, what they take from others, and the
+# kernel's own UDP tests. Debian 13's libraries, in the guest root, run what
+# Debian 12 or 13 has compiled. build/selftests/list is for guest-tests.sh.
 
 . "$(dirname "$0")/lib.sh"
 
-dir=${1:?directory} root=${2:-}
+dir=$OUT/selftests
 all=tools/testing/selftests
-net=$all/net
-# what scripts of ours take from others
-shared=(net/lib.sh kselftest/ktap_helpers.sh)
-udp="udpgso udpgso_bench_tx udpgso_bench_rx"
+udp=(udpgso udpgso_bench_tx udpgso_bench_rx)
 
-# ours VARIABLES [DIRECTORY]: what the Makefile of the selftests says is ours
+# ours VARIABLES DIRECTORY: what a Makefile of the selftests says is ours
 ours()
 {
-	sed ':more; /\\$/ { N; b more }; s/\\\n//g' \
-		"$TREE/$all/${2:-net}/Makefile" |
+	sed ':more; /\\$/ { N; b more }; s/\\\n//g' "$TREE/$all/$2/Makefile" |
 		grep -E "^($1) *\+?:?=" |
 		grep -oE '\bquic[A-Za-z0-9_.-]*' | sort -u
 }
 
-# make TARGETS from SOURCE in OUTPUT against HEADERS
-build()
+programs()
 {
-	local src=$1 out=$2 hdr=$3
-	shift 3
-	mkdir -p "$out"
-	make -C "$src/$net" OUTPUT="$out" KHDR_INCLUDES="-isystem $hdr" \
-		MAKELEVEL=1 "${@/#/$out/}"
+	local names
+
+	mapfile -t names < <(ours 'TEST_GEN_[A-Z_]*' net)
+	names+=("${udp[@]}")
+	make -C "$TREE/$all/net" OUTPUT="$dir/net" MAKELEVEL=1 \
+		KHDR_INCLUDES="-isystem $OUT/headers/include" \
+		"${names[@]/#/$dir/net/}"
 }
 
-build_in_root()
+scripts()
 {
-	local src=/usr/src/selftests files
-	cd "$TREE" || return
-	files=("$net"/{Makefile,ynl.mk,bpf.mk,net_helper.sh,in_netns.sh}
-	       "$net"/{udpgso*,udpgro*,quic*,lib.sh}
-	       "$all"/{lib.mk,kselftest*.h,kselftest} "${scripts[@]/#/$all/}")
-	as_root rsync -rptR "${files[@]}" "$root$src/"
-	as_root rsync -rpt --delete "$BUILD/headers/include/" \
-		"$root$src/headers/"
-	as_root chroot "$root" make -C "$src/$net" OUTPUT="$src/$net" \
-		KHDR_INCLUDES="-isystem $src/headers" MAKELEVEL=1 \
-		"${@/#/$src/$net/}"
+	local part=(rsync -rpt --delete --exclude=__pycache__)
+
+	(cd "$TREE/$all" &&
+	 rsync -rptR net/{lib,net_helper,in_netns}.sh net/udpg*.sh \
+		net/lib/py drivers/net/lib/py kselftest/ktap_helpers.sh "$dir/")
+	"${part[@]}" "$TREE/Documentation/netlink/specs" "$dir/net/lib/"
+	"${part[@]}" --include='*/' --include='*.py' --exclude='*' \
+		"$TREE/tools/net/ynl" "$dir/net/lib/"
+	ours TEST_PROGS drivers/net | while read -r name; do
+		install -m 755 "$TREE/$all/drivers/net/$name" "$dir/drivers/net/"
+	done
+	# tells the Python library that this is an installation
+	touch "$dir/kselftest-list.txt"
 }
 
 need "the selftests" gcc make libc6-dev libssl-dev rsync
 mkdir -p "$dir/net"
 install_headers
-mapfile -t programs < <(ours 'TEST_GEN_[A-Z_]*')
-mapfile -t scripts < <(ours TEST_PROGS drivers/net | sed 's|^|drivers/net/|')
-if [ -n "$root" ]; then
-	# shellcheck disable=SC2086 # a list
-	step selftests-root "building selftests in the guest root" \
-		build_in_root "${programs[@]}" $udp
-else
-	step selftests "building selftests" build "$TREE" "$dir/net" \
-		"$BUILD/headers/include" "${programs[@]}"
-	for f in "${scripts[@]}" "${shared[@]}"; do
-		install -D -m 755 "$TREE/$all/$f" "$dir/$f"
-	done
-fi
+step selftests "building the selftests" programs
+step selftests-scripts "installing their scripts" scripts
 
 # helpers (quic_attach.so, ...) are built, but only programs and scripts run
 {
-	ours TEST_GEN_PROGS | sed 's/\(.*\)/900 net:\1 .\/\1/'
-	printf '%s\n' "${scripts[@]}" |
-		sed 's|\(.*\)/\(.*\)|3000 \1:\2 ../\1/\2|'
-} >"$dir/net/list"
+	ours TEST_GEN_PROGS net | sed 's/.*/900 net:& .\/&/'
+	ours TEST_PROGS drivers/net |
+		sed 's|.*|3000 drivers/net:& ../drivers/net/&|'
+} >"$dir/list"
