@@ -43,7 +43,7 @@ PAYLOADS = [None, None, None, None, 15, 16, 17, 33, 64, 127, 300, 1400]
 
 HEAD = """\
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Test vectors, made with OpenSSL's libcrypto by gen-vectors.py. Do not edit. */
+/* Test vectors: made with OpenSSL's libcrypto by gen-vectors.py, do not edit */
 """
 
 

@@ -103,7 +103,7 @@ runs "$@" >"$OUT/guest/bench/runs"
 cpu=$(taskset -cp $$ | sed 's/.*[-, ]//')
 say "running on CPU $cpu"
 taskset -cp "$cpu" $$ >/dev/null
-guest_kernel=bench-uml guest_mem=6G guest_limit=7200
+guest_kernel=bench-uml guest_cpus=1 guest_mem=6G guest_limit=7200
 guest_run uml bench
 cp "$OUT/guest/bench/out" "$RES/bench.txt"
 guest_ended bench ||

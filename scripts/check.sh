@@ -1,43 +1,58 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Everything on the newest kernel, and on the oldest what depends on the kernel;
-# then what took how long, and one line with the sum of the TAP results. A stage
-# that fails does not keep the next from running. With BASE= or KSRC= in the
-# environment, everything on that base only.
+# The series on both kernels, the tests on the newest; then what took how long,
+# and one line with the sum of the TAP results. A stage that fails does not keep
+# the next from running. With BASE= or KSRC= in the environment, everything on
+# that base only. lint, insns, interop and vng are targets of their own as long
+# as they have not passed on the newest kernel.
 
 given=${BASE:-}${KSRC:-}
 . "$(dirname "$0")/lib.sh"
 
-# base_stages BASE STAGE...
-base_stages()
-{
-	local BASE=$1 stage status sum
-	export BASE
-	shift
+bases=("$BASE") taps=()
+[ -n "$given" ] || [ "$BASE" = "$base_oldest" ] || bases+=("$base_oldest")
 
-	RES=$BUILD/$BASE/results
-	mkdir -p "$RES"
-	rm -f "$RES"/*
-	for stage; do
-		status=0 STAGE="$BASE $stage"
-		say "check: $STAGE"
-		"$TOP/scripts/$stage.sh" || status=$?
-		# a stage that died before its results is a failure of its own
-		sum=0
-		results stage "$stage" >/dev/null || sum=$?
-		if [ "$status" != 0 ] && [ "$sum" != 1 ]; then
-			echo "not ok 1 $stage ended with status $status" |
-				tee "$RES/$stage-status.tap"
-		fi
-	done
-	taps+=("$RES"/*.tap)
+# on BASE COMMAND...: a script for that base
+on()
+{
+	BASE=$1 STAGE="$1 $2" "$TOP/scripts/$2.sh" "${@:3}"
 }
 
-taps=()
-base_stages "$BASE" lint quick insns interop vng
-if [ -z "$given" ] && [ "$BASE" != "$base_oldest" ]; then
-	base_stages "$base_oldest" lint quick
-fi
+# stage BASE NAME
+stage()
+{
+	local status=0 sum=0 RES=$BUILD/$1/results
+
+	say "check: $2 on Linux $1"
+	on "$1" "$2" || status=$?
+	# a stage that died before its results is a failure of its own
+	results stage "$2" >/dev/null || sum=$?
+	if [ "$status" != 0 ] && [ "$sum" != 1 ]; then
+		echo "not ok 1 $2 ended with status $status" |
+			tee "$RES/$2-status.tap"
+	fi
+}
+
+# the mails of the series make the tree that is built
+mails()
+{
+	local result="not ok"
+
+	say "check: series on Linux $1"
+	on "$1" series unsigned "$BUILD/$1/check-series" && result=ok
+	echo "$result 1 git am of the mails makes the tree" |
+		tee "$BUILD/$1/results/series.tap"
+}
+
+for base in "${bases[@]}"; do
+	mkdir -p "$BUILD/$base/results"
+	rm -f "$BUILD/$base/results"/*
+	mails "$base"
+done
+stage "$BASE" quick
 times_table
+for base in "${bases[@]}"; do
+	taps+=("$BUILD/$base/results"/*.tap)
+done
 results count "${taps[@]}"

@@ -12,7 +12,9 @@
 #	bench-uml	as demo, and
 #	bench-x86	x86-64 without debugging, from the tree of bench-tree.sh
 #	bench-base	the same from the pristine source
-# DEBUG=1 builds uml or vng with debug information, in build/KIND-debug.
+# DEBUG=1 builds uml or vng with debug information, in build/KIND-debug, and
+# SMP=1 uml for two CPUs, in build/uml-smp; KASAN=1 uml with KASAN and kmemleak, in
+# build/uml-kasan.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -36,6 +38,13 @@ bench-base) arch=x86_64 fragments=(lean lean-x86 bench bench-base)
 esac
 if [ "${DEBUG:-}" = 1 ] && [[ $kind =~ ^(uml|vng)$ ]]; then
 	out+=-debug fragments+=(dwarf)
+fi
+if [ "${KASAN:-}" = 1 ] && [ "$kind" = uml ]; then
+	out+=-kasan fragments+=(kasan)
+fi
+if [ "${SMP:-}" = 1 ] && [ "$kind" = uml ]; then
+	[ "$BASE" != "$base_oldest" ] || die "SMP=1: not on Linux $BASE"
+	out+=-smp fragments+=(smp)
 fi
 config=$out/.config
 fragment=$out/fragment.config

@@ -27,7 +27,7 @@ die()	{ printf '%s\n' "error: $*" >&2; exit 1; }
 if [ -z "${TIMES:-}" ]; then
 	export TIMES=$LOG/times.$$.tsv STAGE
 	STAGE=$(basename "$0" .sh)
-	rm -f "$LOG"/times.*.tsv
+	rm -f "$LOG"/times.*
 fi
 
 # as_root COMMAND...: run it as root
@@ -45,19 +45,28 @@ as_root()
 # took SECONDS TITLE: add a line to the table of times
 took()	{ printf '%s\t%s\t%s\n' "$1" "$STAGE" "$2" >>"$TIMES"; }
 
-# Print the table. Steps of less than a second are in the rest.
-times_table()
+# show_times FILE: its steps, without those of less than a second; $rest is the time
+# that is left of $rest
+show_times()
 {
-	local rest=$SECONDS seconds stage title
+	local seconds stage title
 
-	echo "   seconds  step"
 	while IFS=$'\t' read -r seconds stage title; do
 		rest=$((rest - seconds))
 		[ "$seconds" = 0 ] ||
-			printf '%10d  %s: %s\n' "$seconds" "$stage" "$title"
-	done <"$TIMES"
-	printf '%10d  %s\n' "$rest" "the rest" "$SECONDS" "sum"
+			printf '%8d s  %s: %s\n' "$seconds" "$stage" "$title"
+	done <"$1"
 } >&2
+
+# the table of this script
+times_table()
+{
+	local rest=$SECONDS
+
+	say "time of each step:"
+	show_times "$TIMES"
+	printf '%8d s  %s\n' "$rest" "everything else" "$SECONDS" "sum" >&2
+}
 
 # step LOG TITLE COMMAND...: run a long command with its output in
 # $LOG/LOG.log and a line of progress, and name the log when it fails
@@ -115,12 +124,15 @@ need()
 	[ ${#missing[@]} -gt 0 ] || return 0
 
 	say "installing ${missing[*]}: $why"
+	exec 6>"$BUILD/apt.lock"
+	flock 6
 	if [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' \
 			-mtime -1 -print -quit 2>/dev/null)" ]; then
 		step apt-update "updating the package lists" apt_update
 	fi
 	step apt-install "installing ${#missing[@]} packages" \
 		apt_install "${missing[@]}"
+	exec 6>&-
 }
 
 # a broken third-party list is no reason to stop: the install will tell
@@ -182,7 +194,9 @@ headers()
 			included quic*.[ch] udpgso*.c)
 	while [ ${#todo[@]} -gt 0 ]; do
 		f=${todo[0]} todo=("${todo[@]:1}")
-		[[ $seen != *" $f "* ]] && [ -e "$uapi/$f" ] || continue
+		if [[ $seen == *" $f "* ]] || [ ! -e "$uapi/$f" ]; then
+			continue
+		fi
 		seen+="$f "
 		mapfile -t -O ${#todo[@]} todo < <(included "$uapi/$f")
 		[ "include/$f" -nt "$uapi/$f" ] && continue

@@ -62,8 +62,8 @@ pristine()
 	local f
 	if [ "$(cat "$TREE.id")" != "$(cat "$tree.id" 2>/dev/null)" ]; then
 		rm -rf "$tree" "$tree.id"
-		rsync -a --link-dest="$PRISTINE" --exclude=/.git \
-			"$PRISTINE/" "$tree/"
+		cp -al "$PRISTINE" "$tree" 2>/dev/null ||
+			rsync -a --exclude=/.git "$PRISTINE/" "$tree/"
 		cp "$TREE.id" "$tree.id"
 		cp "$TREE.files" "$tree.files"
 	fi
@@ -137,12 +137,12 @@ new_directory()
 	echo "$found"
 }
 
-# what make is asked for: directories that the series adds, and the files that
-# it changes elsewhere, as far as they are there yet
+# objects LIST: what make is asked for: directories that the series adds, and
+# the files on the list that it changes elsewhere
 objects()
 {
 	local f dir
-	is_code <"$TREE.files" | while read -r f; do
+	is_code <"$1" | while read -r f; do
 		[ -e "$tree/$f" ] || continue
 		dir=$(new_directory "$f")
 		[ -n "$dir" ] && echo "$dir/" || echo "${f%.c}.o"
@@ -156,13 +156,28 @@ warnings()
 		"$1" | sort
 }
 
-compile()
+compile()	# LIST
 {
 	local targets check=1
 	[ -n "$sparse" ] || check=0
-	mapfile -t targets < <(objects)
+	mapfile -t targets < <(objects "$1")
 	[ ${#targets[@]} -gt 0 ] || return 0
 	in_lint W=1 C=$check CHECK="$sparse" "${targets[@]}"
+}
+
+# What W=1 and sparse say without the patches. That stays the same for a release
+# and a configuration.
+baseline()
+{
+	local id
+	id=$(cat "$TREE.id" "$TREE.files" "$lint/out/.config" - <<<"$sparse" |
+		sha256sum)
+	[ "$id" != "$(cat "$lint/pristine.id" 2>/dev/null)" ] || return 0
+	rm -f "$lint/pristine.id"
+	step lint-pristine "what they say without the patches" \
+		compile "$TREE.files"
+	warnings "$LOG/lint-pristine.log" >"$lint/pristine"
+	echo "$id" >"$lint/pristine.id"
 }
 
 # A file that make is asked for by name is compiled even where no Makefile has
@@ -211,7 +226,7 @@ patch_builds()	# MAIL
 	"$TOP/scripts/kernel.sh" lint || return 1
 	mapfile -t files < <(sed -n 's,^+++ b/,,p' "$1" | is_code)
 	new_files_in_makefiles "${files[@]}" || return 1
-	compile >"$log" 2>&1 || { grep -v '^make' "$log"; return 1; }
+	compile "$lint/so-far" >"$log" 2>&1 || { grep -v '^make' "$log"; return 1; }
 	cat "$log"
 	! grep -E 'too old|not up to date|is not built with' "$log" || return 1
 	sed -nE "s,^ *CHECK +($tree/)?,,p" "$log" >>"$lint/checked"
@@ -274,8 +289,8 @@ shell()
 
 spelling()
 {
-	# "ende" is a label in lines of the kernel that a patch shows
-	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L ende
+	# names in lines of the kernel that a patch shows, and in a Makefile
+	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L ende,extraversion,iif,usin
 }
 
 python()
@@ -284,6 +299,20 @@ python()
 import sys
 for p in sys.argv[1:]:
     compile(open(p, encoding="utf-8").read(), p, "exec")'
+}
+
+# our uapi headers as they get installed; all others are the host's
+our_headers()
+{
+	local h
+	rm -rf "$lint/include"
+	in_lint scripts_unifdef
+	grep '^include/uapi/' "$TREE.files" | while read -r h; do
+		mkdir -p "$lint/include/$(dirname "${h#include/uapi/}")"
+		(cd "$lint/out" && sh "$TREE/scripts/headers_install.sh" \
+			"$TREE/$h" "$lint/include/${h#include/uapi/}") ||
+			return 1
+	done
 }
 
 headers_alone()
@@ -297,19 +326,22 @@ headers_alone()
 				echo "#include <${h#include/uapi/}>" |
 					gcc -fsyntax-only -Wall -Wextra \
 					-Werror -x $lang $flags \
-					-I "$OUT/headers/include" - ||
+					-I "$lint/include" - ||
 					return 1
 			done
 		done
 	done
 }
 
-# our pages, by the kernel's own configuration of sphinx
+# Our pages, by the kernel's own configuration of sphinx. It wants a directory
+# of the name Documentation and MAINTAINERS next to it.
 documentation()
 {
-	local doc=$lint/doc out page release
+	local doc=$lint/doc/Documentation out page release kerneldoc=()
 	release=$(kernel_release)
-	rm -rf "$doc" && mkdir -p "$doc/networking"
+	rm -rf "$lint/doc" && mkdir -p "$doc/networking"
+	cp "$TREE/MAINTAINERS" "$lint/doc/"
+	cp -r "$TREE"/Documentation/{conf.py,sphinx,sphinx-static,images} "$doc/"
 	cp "$TREE"/Documentation/networking/quic*.rst "$doc/networking/"
 	printf '%s\n' Kernel ====== '' '.. toctree::' '' >"$doc/index.rst"
 	for page in "$doc"/networking/quic*.rst; do
@@ -319,47 +351,63 @@ documentation()
 			"$TREE/Documentation/networking/index.rst" ||
 			{ echo "networking/index.rst has no $page"; return 1; }
 	done
+	[ -e "$TREE/tools/docs/kernel-doc" ] ||
+		kerneldoc=(-D kerneldoc_bin="$TREE/scripts/kernel-doc")
 	cd "$TREE" || return 1
 	out=$(srctree=$TREE PYTHONDONTWRITEBYTECODE=1 \
 		KERNELVERSION=$release KERNELRELEASE=$release \
-		sphinx-build -q -b html -c "$TREE/Documentation" \
-		-D kerneldoc_srctree="$TREE" \
-		-D kerneldoc_bin="$TREE/scripts/kernel-doc" \
-		"$doc" "$doc/html" 2>&1) ||
+		/usr/bin/python3 -m sphinx -q -b html \
+		-D kerneldoc_srctree="$TREE" "${kerneldoc[@]}" \
+		"$doc" "$lint/doc/html" 2>&1) ||
 		{ echo "$out"; return 1; }
 	echo "$out"
 	# the pages have no figures that would need graphviz
-	! grep -v 'dot(1) not found' <<<"$out" | grep -E 'WARNING|ERROR'
+	! grep -v 'dot(1) not found' <<<"$out" | grep -E 'WARNING|ERROR' ||
+		return 1
+	identifiers
+}
+
+# sphinx says nothing of an identifier that a file does not document
+identifiers()
+{
+	local id status=0
+	while read -r id; do
+		grep -q "id=\"c\.$id\"" "$lint"/doc/html/networking/*.html ||
+			{ echo "no description of $id"; status=1; }
+	done < <(sed -n '/^.. kernel-doc::/,/^$/p' \
+		"$TREE"/Documentation/networking/quic*.rst |
+		tr -s ' \t' '\n' | grep -E '^(quic|quicdev)_')
+	return $status
 }
 
 examples()
 {
 	"$TOP/scripts/doc-examples.sh" \
 		"$TREE/Documentation/networking/quic.rst" \
-		"$OUT/headers/include"
+		"$lint/include"
 }
 
 need "lint" codespell shellcheck python3-sphinx python3-ply python3-git \
 	g++-multilib
-rm -rf "$lint"/{checked,series} "$tap"
+rm -rf "$lint"/{checked,so-far,series} "$tap"
 echo "TAP version 13" | tee "$tap"
 try "the series is complete and applies by git am" \
 	"$TOP/scripts/series.sh" unsigned "$lint/series"
 [ -d "$lint/series" ] || exit 1
-install_headers
 step lint-tree "a pristine tree for each patch in its turn" pristine
 need_sparse
 "$TOP/scripts/kernel.sh" lint
 step lint-prepare "preparing it for W=1 and sparse" \
 	in_lint prepare
-step lint-pristine "what they say without the patches" compile
-warnings "$LOG/lint-pristine.log" >"$lint/pristine"
+step lint-headers "making the uapi headers for user space" our_headers
+baseline
 
 for m in "$lint"/series/*/*.patch; do
 	name=${m#"$lint/series/"} name=${name%.patch}
 	[[ $name != */0000-* ]] || continue
 	patch -d "$tree" -p1 -s -F0 -N --no-backup-if-mismatch <"$m" ||
 		die "$name does not apply"
+	sed -n 's,^+++ b/,,p' "$m" >>"$lint/so-far"
 	try "checkpatch $name" checkpatch_mail "$m"
 	! is_kernel "$m" || try "W=1 and sparse $name" patch_builds "$m"
 done

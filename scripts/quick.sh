@@ -18,7 +18,7 @@ names=(quick)
 
 need "the tests inside UML" iproute2 procps ethtool kmod python3-yaml udev
 "$TOP/scripts/kernel.sh" uml
-[ -n "${NOST:-}" ] || "$TOP/scripts/selftests.sh"
+"$TOP/scripts/selftests.sh"
 install -D -m 755 -t "$OUT/guest" "$TOP/scripts/guest-tests.sh"
 guest_debug
 
@@ -26,12 +26,13 @@ if [ -n "${TEST:-}" ]; then
 	one_test "$TEST" | guest_tests quick kunit.enable=0
 else
 	grep ' net:' "$list" | guest_tests quick kunit.enable=1 \
+		kunit.autorun=1 kasan_multi_shot=1 \
 		kunit.filter_glob="${KUNIT:-quic_crypto*}"
 	while read -r limit program cmd; do
 		name=quick-${program#*:}
 		names+=("${name%.*}")
 		echo "$limit $program $cmd" |
-			guest_tests "${name%.*}" kunit.enable=0
+			guest_tests "${name%.*}" kunit.enable=0 kasan_multi_shot=1
 	done < <(grep ' drivers/net:' "$list")
 fi
 

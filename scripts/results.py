@@ -102,9 +102,19 @@ def count(files, title=""):
     return 0 if total["ok"] else 2
 
 
+def without_own_reports(lines):
+    """User Mode Linux of 7.3 frees memory on its second CPU before that CPU is
+    online, and lockdep reports it. Leave out this one report, by its place."""
+    text = "\n".join(lines)
+    return re.sub(r"(?m)^.*=====+\n.*WARNING: suspicious RCU usage\n"
+                  r"(?:(?!.*=====).*\n){1,25}?.*Callback enqueued on offline CPU"
+                  r"(?:(?!.*=====).*\n){1,60}?.*cpu_thread\+.*\n"
+                  r"(?:.*\[<[0-9a-f]+>\].*\n)*", "", text).split("\n")
+
+
 def kernel(name):
     with open(name, encoding="utf-8", errors="replace") as f:
-        lines = f.read().splitlines()
+        lines = without_own_reports(f.read().splitlines())
     dirt = [i for i, s in enumerate(lines)
             if DIRT.search(s) and not CLEAN.search(s)]
     if not dirt:

@@ -38,7 +38,7 @@ scripts()
 	local part=(rsync -rpt --delete --exclude=__pycache__)
 
 	(cd "$TREE/$all" &&
-	 rsync -rptR net/{lib,net_helper,in_netns}.sh net/udpg*.sh \
+	 rsync -rptR --ignore-missing-args net/{lib,net_helper,in_netns}.sh net/udpg*.sh \
 		net/lib/py drivers/net/lib/py kselftest/ktap_helpers.sh "$dir/")
 	"${part[@]}" "$TREE/Documentation/netlink/specs" "$dir/net/lib/"
 	"${part[@]}" --include='*/' --include='*.py' --exclude='*' \

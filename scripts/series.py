@@ -6,8 +6,9 @@ usage: series.py mails PRISTINE TREE DIRECTORY [--signoff]
        series.py edit PRISTINE DIRECTORY
        series.py fold PRISTINE DIRECTORY
 
-mails  one directory of mails for each section of patches/series. git am makes
-       them a tree again, which has to be TREE, the one that is built.
+mails  a directory of mails, 1-tx and so on, for each section of patches/series.
+       git am makes them a tree again, which has to be TREE, the one that is
+       built.
 edit   a repository with a commit for each patch, on top of those parts of the
        kernel that patches usually touch. For an older base the last commit
        holds what patches/BASE/backport.patch changes.
@@ -157,7 +158,7 @@ def write_mails(pristine, tree, out, *args):
             raise Error("the patches do not give what the overlay has: " +
                         " ".join(behind))
         start = "base"
-        for section, end in ends.items():
+        for number, (section, end) in enumerate(ends.items(), 1):
             count = len(patchset.sections[section])
             if count > 15:
                 raise Error("[%s] has %d patches, netdev takes 15" %
@@ -165,7 +166,7 @@ def write_mails(pristine, tree, out, *args):
             repo.git("config", "branch.%s.description" % section,
                      cover_letter(section))
             repo.git("checkout", "-q", "-B", section, end)
-            where = os.path.join(out, section)
+            where = os.path.join(out, "%d-%s" % (number, section))
             repo.git("format-patch", "-q", "--subject-prefix=" + prefix,
                      "--cover-letter", "--cover-from-description=subject",
                      "--thread=shallow", "--no-signature", "-o", where, start)

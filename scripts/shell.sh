@@ -29,4 +29,4 @@ PS1='quic:\w# ' exec setsid -c bash --norc -i <>/dev/tty1 >&0 2>&1
 END
 say "booting UML"
 guest_in=fd:0 guest_uml shell 2>"$LOG/shell-vm.log"
-results kernel "$LOG/shell-kernel.log"
+say "what the kernel said is in $LOG/shell-kernel.log"

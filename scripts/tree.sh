@@ -6,10 +6,11 @@
 
 . "$(dirname "$0")/lib.sh"
 
-copy_tree()	# OPTION...
+# copy_tree COMMAND...: a copy of the pristine source in $TREE
+copy_tree()
 {
 	rm -rf "$TREE" "$TREE.part" "$TREE.files"
-	rsync -a "$@" "$PRISTINE/" "$TREE.part/"
+	"$@" "$TREE.part/"
 	mv "$TREE.part" "$TREE"
 }
 
@@ -72,9 +73,10 @@ if [ "$id" != "$(cat "$TREE.id" 2>/dev/null)" ]; then
 	# our own copy can share its inodes: the tree's files are replaced,
 	# never written
 	if [ -n "${KSRC:-}" ]; then
-		step copy "copying $KSRC" copy_tree --exclude=/.git
+		step copy "copying $KSRC" copy_tree \
+			rsync -a --exclude=/.git "$PRISTINE/"
 	else
-		step copy "copying the source" copy_tree --link-dest="$PRISTINE"
+		step copy "copying the source" copy_tree cp -al "$PRISTINE/."
 	fi
 	echo "$id" >"$TREE.id"
 fi

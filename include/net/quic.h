@@ -142,9 +142,10 @@ struct quicdev_ops {
  * @ops: owned by the core
  * @key: key to seal with
  * @pkt_num: full packet number of the first packet. The packets that follow in
- *	     a GSO skb have the numbers that follow. In a segment of such an skb,
- *	     the packet's own number is the one nearest to @pkt_num that ends in
- *	     the bytes of its header (RFC 9000 A.3), see quic_skb_pkt_num()
+ *	     a GSO skb have the numbers that follow. In a segment of such an
+ *	     skb, the packet's own number is the one nearest to @pkt_num that
+ *	     ends in the bytes of its header (RFC 9000 A.3), see
+ *	     quic_skb_pkt_num()
  * @npkts: number of packets in the original skb; only the numbers from @pkt_num
  *	   to @pkt_num + @npkts - 1 may be sealed
  */

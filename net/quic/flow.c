@@ -153,7 +153,7 @@ quic_flow_alloc(const struct quic_tuple *tuple,
 	struct quic_flow *flow;
 	int err;
 
-	flow = kzalloc(sizeof(*flow), GFP_KERNEL_ACCOUNT);
+	flow = kzalloc_obj(*flow, GFP_KERNEL_ACCOUNT);
 	if (!flow)
 		return ERR_PTR(-ENOMEM);
 	err = quic_hp_init(&flow->hp, quic_cipher_find(info->cipher_type),

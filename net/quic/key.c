@@ -71,7 +71,7 @@ static struct quic_key *quic_key_alloc(struct net *net,
 {
 	struct quic_key *key;
 
-	key = kzalloc(sizeof(*key), GFP_KERNEL_ACCOUNT);
+	key = kzalloc_obj(*key, GFP_KERNEL_ACCOUNT);
 	if (!key)
 		return ERR_PTR(-ENOMEM);
 	key->tfm = quic_aead_alloc(cipher, secret, 0);

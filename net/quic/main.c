@@ -17,7 +17,7 @@ static struct udp_ulp *quic_ulp_init(struct sock *sk)
 	struct quic_sock *qs;
 	int err = 0, i;
 
-	qs = kzalloc(sizeof(*qs), GFP_KERNEL_ACCOUNT);
+	qs = kzalloc_obj(*qs, GFP_KERNEL_ACCOUNT);
 	if (!qs)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < QUIC_DIRS && !err; i++)

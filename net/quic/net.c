@@ -16,6 +16,7 @@
 #include "net.h"
 
 #define QUIC_DEFAULT_MAX_FLOWS	65536
+#define QUIC_NR_SYSCTLS		2
 
 struct workqueue_struct *quic_crypto_wq;
 
@@ -92,41 +93,42 @@ static void __net_exit quic_proc_exit(struct net *net)
 #endif
 
 #ifdef CONFIG_SYSCTL
-static const struct ctl_table quic_sysctl_table[] = {
-	{
-		.procname	= "max_flows",
-		.maxlen		= sizeof_field(struct quic_crypto_net,
-					       max_flows),
-		.mode		= 0644,
-		.proc_handler	= proc_dointvec_minmax,
-		.extra1		= SYSCTL_ZERO,
-	},
-	{
-		.procname	= "seal_limit",
-		.maxlen		= sizeof_field(struct quic_crypto_net,
-					       seal_limit),
-		.mode		= 0644,
-		.proc_handler	= proc_doulongvec_minmax,
-	},
-};
+static const struct ctl_table *quic_sysctl_table(struct net *net)
+{
+	/* Crypto transforms are charged to nobody: only this limits them */
+	umode_t mode = net->user_ns == &init_user_ns ? 0644 : 0444;
+	struct quic_crypto_net *qn = quic_crypto_net(net);
+	const struct ctl_table table[] = {
+		{
+			.procname	= "max_flows",
+			.data		= &qn->max_flows,
+			.maxlen		= sizeof(qn->max_flows),
+			.mode		= mode,
+			.proc_handler	= proc_dointvec_minmax,
+			.extra1		= SYSCTL_ZERO,
+		},
+		{
+			.procname	= "seal_limit",
+			.data		= &qn->seal_limit,
+			.maxlen		= sizeof(qn->seal_limit),
+			.mode		= 0644,
+			.proc_handler	= proc_doulongvec_minmax,
+		},
+	};
+
+	BUILD_BUG_ON(ARRAY_SIZE(table) != QUIC_NR_SYSCTLS);
+	return kmemdup(table, sizeof(table), GFP_KERNEL);
+}
 
 static int __net_init quic_sysctl_init(struct net *net)
 {
+	const struct ctl_table *table = quic_sysctl_table(net);
 	struct quic_crypto_net *qn = quic_crypto_net(net);
-	struct ctl_table *table;
 
-	table = kmemdup(quic_sysctl_table, sizeof(quic_sysctl_table),
-			GFP_KERNEL);
 	if (!table)
 		return -ENOMEM;
-	/* Crypto transforms are charged to nobody: only this limits them */
-	if (net->user_ns != &init_user_ns)
-		table[0].mode = 0444;
-	table[0].data = &qn->max_flows;
-	table[1].data = &qn->seal_limit;
-
 	qn->sysctl = register_net_sysctl_sz(net, "net/quic_crypto", table,
-					    ARRAY_SIZE(quic_sysctl_table));
+					    QUIC_NR_SYSCTLS);
 	if (!qn->sysctl) {
 		kfree(table);
 		return -ENOMEM;

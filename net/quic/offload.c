@@ -111,7 +111,7 @@ struct quic_offload *quic_offload_alloc(struct quic_key *key,
 	struct quic_offload *o;
 	int err;
 
-	o = kzalloc(sizeof(*o), GFP_KERNEL_ACCOUNT);
+	o = kzalloc_obj(*o, GFP_KERNEL_ACCOUNT);
 	if (!o)
 		return NULL;
 	__module_get(THIS_MODULE);

@@ -167,7 +167,7 @@ static struct sk_buff *quic_fallback(const struct quic_offload *o,
 }
 
 static unsigned int quic_fallback_pkts(const struct sk_buff *skb,
-				      unsigned int off)
+				       unsigned int off)
 {
 	unsigned int gso_size = skb_shinfo(skb)->gso_size;
 

@@ -405,8 +405,8 @@ static struct nsim_quic_key *nsim_quic_find_key(struct netdevsim *ns,
 }
 
 static struct sk_buff *nsim_quic_tx_key(struct netdevsim *ns,
-					 struct sk_buff *skb,
-					 unsigned int *dropped)
+					struct sk_buff *skb,
+					unsigned int *dropped)
 {
 	/* The segments may be done with it before the last of them is */
 	const struct quic_skb_ext ext = *quicdev_skb_ext(skb);
@@ -549,7 +549,7 @@ static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
 	struct nsim_quic_key *key;
 	int err;
 
-	key = kzalloc(sizeof(*key), GFP_KERNEL);
+	key = kzalloc_obj(*key, GFP_KERNEL);
 	if (!key)
 		return ERR_PTR(-ENOMEM);
 	key->ns = ns;

@@ -361,7 +361,8 @@ static void quic_test_parse_batch(struct kunit *test,
 	KUNIT_ASSERT_NOT_NULL(test, cid);
 	quic_test_cid(cid, c->cid_len);
 
-	KUNIT_ASSERT_EQ(test, c->err, quic_test_batch_parse(b, cid, c->expected));
+	KUNIT_ASSERT_EQ(test, c->err,
+			quic_test_batch_parse(b, cid, c->expected));
 	if (c->err)
 		return;
 	KUNIT_EXPECT_EQ(test, b->pkts[0].pn, c->pn);

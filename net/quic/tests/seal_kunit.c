@@ -118,7 +118,8 @@ static struct quic_batch *quic_test_parsed(struct kunit *test,
 	struct quic_batch *b;
 
 	b = quic_test_batch(test, skb, &plain->layout, plain->cid_len);
-	KUNIT_ASSERT_EQ(test, 0, quic_test_batch_parse(b, cid, plain->pkts[0].pn));
+	KUNIT_ASSERT_EQ(test, 0,
+			quic_test_batch_parse(b, cid, plain->pkts[0].pn));
 	for (i = 0; i < b->layout.npkts; i++) {
 		want = &plain->pkts[i];
 		got = &b->pkts[i];

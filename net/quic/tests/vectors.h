@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Test vectors, made with OpenSSL's libcrypto by gen-vectors.py. Do not edit. */
+/* Test vectors: made with OpenSSL's libcrypto by gen-vectors.py, do not edit */
 
 static const struct quic_mask_vec quic_mask_vecs[] __maybe_unused = {
 	{

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Send QUIC packets that the kernel, or a device, is to seal, from one network
- * namespace to another, and check what comes out: that it is, byte by byte,
- * what libcrypto makes of them, and that packet sockets anywhere on the way
- * see nothing that is not sealed. See drivers/net/quic.sh.
+ * Send QUIC packets for the kernel or a device to seal, from one network
+ * namespace to another. Compare each packet that arrives, byte by byte, with
+ * what libcrypto makes of the plaintext, and check that packet sockets on the
+ * way see nothing unsealed. Print the result as JSON. drivers/net/quic.py runs
+ * this program.
  */
 
 #define _GNU_SOURCE
@@ -243,25 +244,38 @@ static char *cut(char **what)
 	return part;
 }
 
-/* @what is NAMESPACE:FROM:TO. What leaves by FROM does so by TO, or, with 'I'
- * and 'P', arrives there: to be sent back by generic XDP, or to be taken to
- * the peer of TO.
+/**
+ * enum redirect_how - what BPF does with frames that leave by the first device
+ * @REDIRECT_OUT: bpf_redirect() it to the second device
+ * @REDIRECT_NEIGH: the same with bpf_redirect_neigh()
+ * @REDIRECT_XDP: bpf_redirect() it to the ingress of the second device, where
+ *	generic XDP sends it back
+ * @REDIRECT_PEER: bpf_redirect() it to the ingress of the second device, where
+ *	bpf_redirect_peer() takes it to the peer of that
  */
-static void bpf_redirect(char *what, char how, int home)
+enum redirect_how {
+	REDIRECT_OUT,
+	REDIRECT_NEIGH,
+	REDIRECT_XDP,
+	REDIRECT_PEER,
+};
+
+/* @what is NAMESPACE:FROM:TO. */
+static void bpf_redirect(char *what, enum redirect_how how, int home)
 {
-	bool ingress = how == 'I' || how == 'P';
+	bool ingress = how == REDIRECT_XDP || how == REDIRECT_PEER;
 	unsigned int from, to;
 
 	enter(cut(&what));
 	from = if_nametoindex(cut(&what));
 	to = if_nametoindex(what);
-	bpf_attach(bpf_redirector(how == 'E' ? BPF_FUNC_redirect_neigh :
-					       BPF_FUNC_redirect, to,
-				  ingress ? BPF_F_INGRESS : 0),
+	bpf_attach(bpf_redirector(how == REDIRECT_NEIGH ?
+				  BPF_FUNC_redirect_neigh : BPF_FUNC_redirect,
+				  to, ingress ? BPF_F_INGRESS : 0),
 		   from, BPF_TCX_EGRESS, 0);
-	if (how == 'I')
+	if (how == REDIRECT_XDP)
 		bpf_attach(bpf_xdp_tx(), to, BPF_XDP, XDP_FLAGS_SKB_MODE);
-	if (how == 'P')
+	if (how == REDIRECT_PEER)
 		bpf_attach(bpf_redirector(BPF_FUNC_redirect_peer, to, 0), to,
 			   BPF_TCX_INGRESS, 0);
 	leave(home);
@@ -649,21 +663,15 @@ static void first_build(struct first *first, struct msghdr *msg,
 	tx_msg(&first->tx, msg);
 }
 
-/* Wait to be told to go on. All memory is there by then: a memory cgroup that
- * this process is put into meanwhile has nothing to charge before the next call
- * makes the kernel allocate something.
+/* Stop until SIGCONT. All memory has been allocated by then: if this process is
+ * moved to a memory cgroup meanwhile, the next call of sendmmsg() is the first
+ * that is charged for memory.
  */
-static void wait_for_line(void)
+static void stop_until_continued(void)
 {
-	char c;
-
 	if (mlockall(MCL_CURRENT))
 		err(1, "locking memory");
-	dprintf(STDOUT_FILENO, "ready\n");
-	while (read(STDIN_FILENO, &c, 1) == 1)
-		if (c == '\n')
-			return;
-	errx(1, "nobody said to go on");
+	raise(SIGSTOP);
 }
 
 /* Send the first packets of all connections in one call. */
@@ -678,7 +686,7 @@ static void send_at_once(struct sender *s)
 		errx(1, "no memory");
 	for (i = 0; i < (int)opt.flows; i++)
 		first_build(&first[i], &msgs[i].msg_hdr, s->conns[i], b);
-	wait_for_line();
+	stop_until_continued();
 	n = sendmmsg(s->fd, msgs, opt.flows, 0);
 	if (n < 0) {
 		stat.errors++;
@@ -737,98 +745,138 @@ static void wait_for_rest(void)
 	drain();
 }
 
+static void add_capture(char *what, int home)
+{
+	capture_add(what, false, home);
+}
+
+static void add_tap(char *what, int home)
+{
+	capture_add(what, true, home);
+}
+
+static void add_redirect(char *what, int home)
+{
+	bpf_redirect(what, REDIRECT_OUT, home);
+}
+
+static void add_redirect_neigh(char *what, int home)
+{
+	bpf_redirect(what, REDIRECT_NEIGH, home);
+}
+
+static void add_redirect_xdp(char *what, int home)
+{
+	bpf_redirect(what, REDIRECT_XDP, home);
+}
+
+static void add_redirect_peer(char *what, int home)
+{
+	bpf_redirect(what, REDIRECT_PEER, home);
+}
+
+/**
+ * struct option_desc - an option of the command line
+ * @name: what follows "--"
+ * @arg: name of the argument in the help text, NULL for a flag
+ * @help: one line of help
+ * @num: number to set, or NULL
+ * @str: string to set, or NULL
+ * @flag: flag to set, or NULL
+ * @add: function to call with the argument, or NULL
+ */
+static const struct option_desc {
+	const char *name, *arg, *help;
+	unsigned int *num;
+	const char **str;
+	bool *flag;
+	void (*add)(char *arg, int home);
+} options[] = {
+	{ "from-netns", "NETNS", "the sender's network namespace",
+	  .str = &opt.from },
+	{ "to-netns", "NETNS", "the receiver's network namespace",
+	  .str = &opt.to },
+	{ "source", "ADDR", "source address, need not be a local one",
+	  .str = &opt.src },
+	{ "address", "ADDR", "destination address", .str = &opt.dst },
+	{ "port", "PORT", "destination port", .num = &opt.port },
+	{ "connected", NULL, "connect the sockets", .flag = &opt.connected },
+	{ "ip-options", NULL, "send IPv4 options", .flag = &opt.options },
+	{ "timestamps", NULL, "request transmit time stamps, never read them",
+	  .flag = &opt.stamps },
+
+	{ "capture", "NETNS:DEV", "no packet here may be unsealed",
+	  .add = add_capture },
+	{ "tap", "NETNS:DEV", "unsealed packets are expected here",
+	  .add = add_tap },
+	{ "bpf-redirect", "NETNS:DEV:DEV2", "bpf_redirect() to DEV2",
+	  .add = add_redirect },
+	{ "bpf-redirect-neigh", "NETNS:DEV:DEV2",
+	  "bpf_redirect_neigh() to DEV2", .add = add_redirect_neigh },
+	{ "bpf-redirect-xdp", "NETNS:DEV:DEV2",
+	  "bpf_redirect() to the ingress of DEV2, XDP_TX there",
+	  .add = add_redirect_xdp },
+	{ "bpf-redirect-peer", "NETNS:DEV:DEV2",
+	  "the same, and bpf_redirect_peer() there", .add = add_redirect_peer },
+	{ "bpf-store", "NETNS:DEV:OFFSET:BYTE",
+	  "BPF changes a byte of each frame", .add = bpf_mangle },
+
+	{ "count", "N", "calls of sendmsg() per thread", .num = &opt.calls },
+	{ "seconds", "N", "send for so long instead", .num = &opt.seconds },
+	{ "forever", NULL, "send until SIGTERM instead",
+	  .flag = &opt.forever },
+	{ "at-once", NULL,
+	  "stop; after SIGCONT, send one packet per flow in one call",
+	  .flag = &opt.at_once },
+	{ "interval-us", "US", "time between calls", .num = &opt.gap_us },
+	{ "cipher", "NAME", "AEAD of the connections",
+	  .str = &opt.cipher_name },
+	{ "segments", "N", "packets per call, by GSO", .num = &opt.gso },
+	{ "size", "BYTES", "length of the packets", .num = &opt.size },
+	{ "tag-room", NULL, "the plaintext has room for the tags",
+	  .flag = &opt.room },
+	{ "cid-len", "BYTES", "connection ID length", .num = &opt.cid_len },
+	{ "pn-len", "BYTES", "packet number length", .num = &opt.pn_len },
+	{ "pn-gaps", NULL, "leave gaps in the packet numbers of a call",
+	  .flag = &opt.gaps },
+	{ "flows", "N", "connections per socket", .num = &opt.flows },
+	{ "threads", "N", "threads, each with a socket", .num = &opt.threads },
+	{ "key-update", "N", "update keys after so many calls",
+	  .num = &opt.update },
+	{ "replace-flow", "N", "delete and add the flow after so many calls",
+	  .num = &opt.replace },
+	{ "sealed-here", "N", "every Nth call is sealed in user space",
+	  .num = &opt.own },
+	{ "delete-flows", NULL, "delete the flows before receiving the rest",
+	  .flag = &opt.del_first },
+	{ "close", NULL, "close the sockets before receiving the rest",
+	  .flag = &opt.close_first },
+	{ "hold", NULL, "hold the sockets until SIGTERM", .flag = &opt.hold },
+	{ "wait-ms", "MS", "how long to wait for the next packet",
+	  .num = &opt.wait_ms },
+};
+
 static void usage(void)
 {
-	fprintf(stderr,
-		"quic_dev [-S sender's netns] [-R receiver's netns]\n"
-		"  [-d address] [-p port] [-k: connected socket]\n"
-		"  [-a source address] [-s: time stamps, which are not read]\n"
-		"  [-o: IPv4 options]\n"
-		"  [-C netns:device, must not see anything unsealed]\n"
-		"  [-T netns:device, may]\n"
-		"  [-B netns:device:device, BPF redirects to the second]\n"
-		"  [-E netns:device:device, the same by bpf_redirect_neigh()]\n"
-		"  [-I netns:device:device, the same, and XDP sends it back]\n"
-		"  [-P netns:device:device, the same, and on to the peer]\n"
-		"  [-M netns:device:offset:byte, BPF changes a byte]\n"
-		"  [-n calls | -t seconds, 0: until SIGTERM] [-i us between]\n"
-		"  [-c cipher] [-g packets a call] [-z size] [-r: tag room]\n"
-		"  [-l connection ID length] [-N packet number length]\n"
-		"  [-G: gaps in packet numbers] [-f flows] [-j threads]\n"
-		"  [-u calls per key update] [-D calls per flow]\n"
-		"  [-b n: every nth call is sealed in user space]\n"
-		"  [-m: wait for a line, send the first packets of all flows\n"
-		"      in one call, and no others]\n"
-		"  [-X: remove flows | -x: close, before receiving the rest]\n"
-		"  [-H: hold the sockets until SIGTERM]\n"
-		"  [-w ms to wait for the rest]\n");
+	const struct option_desc *o;
+
+	fprintf(stderr, "quic_dev [OPTION...]\n");
+	for (o = options; o < options + ARRAY_SIZE(options); o++)
+		fprintf(stderr, "  --%-18s %-22s %s\n", o->name, o->arg ?: "",
+			o->help);
 	exit(1);
 }
 
-static const struct {
-	char name;
-	unsigned int *num;
-	bool *flag;
-	const char **str;
-} options[] = {
-	{ 'S', .str = &opt.from },
-	{ 'R', .str = &opt.to },
-	{ 'a', .str = &opt.src },
-	{ 'd', .str = &opt.dst },
-	{ 'c', .str = &opt.cipher_name },
-	{ 'p', .num = &opt.port },
-	{ 'n', .num = &opt.calls },
-	{ 't', .num = &opt.seconds },
-	{ 'g', .num = &opt.gso },
-	{ 'z', .num = &opt.size },
-	{ 'l', .num = &opt.cid_len },
-	{ 'N', .num = &opt.pn_len },
-	{ 'f', .num = &opt.flows },
-	{ 'j', .num = &opt.threads },
-	{ 'u', .num = &opt.update },
-	{ 'D', .num = &opt.replace },
-	{ 'b', .num = &opt.own },
-	{ 'i', .num = &opt.gap_us },
-	{ 'w', .num = &opt.wait_ms },
-	{ 'r', .flag = &opt.room },
-	{ 'G', .flag = &opt.gaps },
-	{ 'k', .flag = &opt.connected },
-	{ 's', .flag = &opt.stamps },
-	{ 'o', .flag = &opt.options },
-	{ 'm', .flag = &opt.at_once },
-	{ 'X', .flag = &opt.del_first },
-	{ 'x', .flag = &opt.close_first },
-	{ 'H', .flag = &opt.hold },
-};
-
-static const char *option_string(void)
+static void option(const struct option_desc *o, char *arg, int home)
 {
-	static char str[3 * ARRAY_SIZE(options) + 16];
-	char *p = stpcpy(str, "C:T:B:E:I:P:M:");
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		*p++ = options[i].name;
-		if (!options[i].flag)
-			*p++ = ':';
-	}
-	return str;
-}
-
-static void option(int c, char *arg)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(options) && options[i].name != c; i++)
-		;
-	if (i == ARRAY_SIZE(options))
-		usage();
-	else if (options[i].num)
-		*options[i].num = atoi(arg);
-	else if (options[i].str)
-		*options[i].str = arg;
+	if (o->num)
+		*o->num = atoi(arg);
+	else if (o->str)
+		*o->str = arg;
+	else if (o->flag)
+		*o->flag = true;
 	else
-		*options[i].flag = true;
+		o->add(arg, home);
 }
 
 static uint16_t cipher_type(const char *name)
@@ -844,19 +892,19 @@ static uint16_t cipher_type(const char *name)
 
 static void parse_options(int argc, char **argv, int home)
 {
-	int c;
+	struct option longs[ARRAY_SIZE(options) + 1] = {};
+	unsigned int i;
+	int c, idx;
 
-	while ((c = getopt(argc, argv, option_string())) >= 0) {
-		if (c == 'C' || c == 'T')
-			capture_add(optarg, c == 'T', home);
-		else if (c == 'B' || c == 'E' || c == 'I' || c == 'P')
-			bpf_redirect(optarg, c, home);
-		else if (c == 'M')
-			bpf_mangle(optarg, home);
-		else
-			option(c, optarg);
-		if (c == 't')
-			opt.forever = !opt.seconds;
+	for (i = 0; i < ARRAY_SIZE(options); i++) {
+		longs[i].name = options[i].name;
+		longs[i].has_arg = options[i].arg ? required_argument :
+						    no_argument;
+	}
+	while ((c = getopt_long(argc, argv, "", longs, &idx)) >= 0) {
+		if (c)
+			usage();
+		option(&options[idx], optarg, home);
 	}
 	opt.cipher = cipher_type(opt.cipher_name);
 	/* Shorter connection IDs do not tell connections apart. */
@@ -888,13 +936,30 @@ static void set_addr(struct sockaddr_storage *addr, const char *text,
 
 static void report(void)
 {
-	printf("calls=%lu sent=%lu received=%lu lost=%lu bad=%lu plain=%lu",
-	       stat.calls, stat.sent, stat.received, stat.sent - stat.received,
-	       stat.bad, stat.plain);
-	printf(" duplicate=%lu reordered=%lu captured=%lu tapped=%lu",
-	       stat.duplicate, stat.reordered, stat.captured, stat.tapped);
-	printf(" extra=%lu errors=%lu error=%s\n", stat.extra, stat.errors,
-	       stat.errors ? strerrorname_np(stat.error) : "-");
+	const struct {
+		const char *name;
+		unsigned long value;
+	} fields[] = {
+		{ "calls", stat.calls },
+		{ "sent", stat.sent },
+		{ "received", stat.received },
+		{ "lost", stat.sent - stat.received },
+		{ "bad", stat.bad },
+		{ "plain", stat.plain },
+		{ "duplicate", stat.duplicate },
+		{ "reordered", stat.reordered },
+		{ "captured", stat.captured },
+		{ "tapped", stat.tapped },
+		{ "extra", stat.extra },
+		{ "errors", stat.errors },
+	};
+	unsigned int i;
+
+	printf("{");
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		printf("\"%s\": %lu, ", fields[i].name, fields[i].value);
+	printf("\"error\": \"%s\"}\n",
+	       stat.errors ? strerrorname_np(stat.error) : "");
 }
 
 int main(int argc, char **argv)

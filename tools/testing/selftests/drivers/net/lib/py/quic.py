@@ -1,0 +1,561 @@
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Traffic of QUIC packets through a device that seals them, for quic*.py.
+"""
+
+import array
+import fcntl
+import json
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+
+from lib.py import ksft_pr, ksft_eq, ksft_gt, KsftFailEx, KsftSkipEx
+from lib.py import NetdevSimDev
+from lib.py import CmdExitFailure, bkg, cmd, defer, ethtool, ip, tc
+
+QUIC_DEV = Path(__file__).resolve().parents[4] / "net/quic_dev"
+KSFT_SKIP = 4
+
+SLOW = bool(os.environ.get("KSFT_MACHINE_SLOW"))
+# What is waited for takes longer on slow machines
+TIME_SCALE = 6 if SLOW else 1
+
+CIPHERS = ["aes-128-gcm", "aes-256-gcm", "aes-128-ccm", "chacha20-poly1305"]
+if SLOW:
+    CIPHERS = ["aes-256-gcm", "chacha20-poly1305"]
+
+# The test network of extra devices
+EXTRA_V4 = "203.0.113.1"
+EXTRA_REMOTE_V4 = "203.0.113.2"
+
+
+def rounds(count):
+    """ How often to repeat something: less on slow machines """
+    return range((count + 3) // 4 if SLOW else count)
+
+
+def snmp(proto, field):
+    """ A counter of /proc/net/snmp """
+    lines = Path("/proc/net/snmp").read_text(encoding="ascii").splitlines()
+    rows = [line.split() for line in lines if line.startswith(proto + ":")]
+    return int(rows[1][rows[0].index(field)])
+
+
+def write_file(path, value):
+    """ Write to a file of /proc or /sys, restore the value after the test """
+    path = Path(path)
+    old = path.read_text(encoding="ascii")
+    path.write_text(str(value), encoding="ascii")
+    defer(path.write_text, old, encoding="ascii")
+
+
+def sysctl(name, value, ns=None):
+    """ Set a sysctl; in our namespace, restore it after the test """
+    if ns:
+        cmd(f"sysctl -qw {name}={value}", ns=ns)
+    else:
+        write_file("/proc/sys/" + name.replace(".", "/"), value)
+
+
+def or_skip(func, *args, **kwargs):
+    """ Do what not every kernel can, or skip the test """
+    try:
+        return func(*args, **kwargs)
+    except CmdExitFailure as exc:
+        raise KsftSkipEx(f"cannot do: {args[0]}") from exc
+
+
+def wait_until(cond, seconds, comment):
+    """ Wait until @cond() holds, or fail with @comment """
+    deadline = time.monotonic() + seconds * TIME_SCALE
+    while not cond():
+        if time.monotonic() > deadline:
+            raise KsftFailEx(f"waited in vain: {comment}")
+        time.sleep(0.02)
+
+
+#
+# Traffic
+#
+
+class Traffic:
+    """
+    A run of quic_dev, and how much the counters have grown meanwhile.
+
+    traffic["lost"] is what quic_dev has counted. traffic["QuicTxSwPackets"]
+    and traffic["tx_quic_ctx"] are differences of what the kernel and the
+    device have counted.
+    """
+
+    def __init__(self, link, before, options):
+        self.link = link
+        self._before = before
+        self._after = {}
+        self._result = {}
+        self._options = options
+        self._proc = bkg([str(arg) for arg in self._command()], shell=False)
+        # In case that the test does not come to its end
+        self._kill = defer(self._proc.proc.kill)
+
+    @property
+    def pid(self):
+        """ The process """
+        return self._proc.proc.pid
+
+    def __str__(self):
+        return " ".join(f"{k}={v}" for k, v in self._options.items())
+
+    def _command(self):
+        options = {"to_netns": self.link.remote_ns,
+                   "address": self.link.remote_addr,
+                   "wait_ms": 3000 * TIME_SCALE}
+        if self.link.ns:
+            options["from_netns"] = self.link.ns
+        options.update(self._options)
+        # Nothing that reaches the receiver's namespace may be unsealed
+        capture = [options["to_netns"] + ":"] + options.pop("capture", [])
+        options["capture"] = capture
+
+        command = [QUIC_DEV]
+        for name, value in options.items():
+            option = "--" + name.replace("_", "-")
+            for one in value if isinstance(value, list) else [value]:
+                command += [option] if one is True else [option, one]
+        return command
+
+    def finish(self, terminate=False, counters=True):
+        """ Wait for the end of it; @terminate: which would not come alone """
+        self._kill.cancel()
+        self._proc.process(terminate=terminate, fail=False,
+                           timeout=300 * TIME_SCALE)
+        if self._proc.ret == KSFT_SKIP:
+            raise KsftSkipEx(self._proc.stdout.strip())
+        if not self._proc.stdout:
+            raise KsftFailEx(f"quic_dev: {self._proc.stderr.strip()}")
+        self._result = json.loads(self._proc.stdout)
+        if counters:
+            self._after = self.link.counters()
+        return self
+
+    def counts(self, name):
+        """ Is there such a counter? Devices need not have all of them """
+        return name in self._result or name in self._before
+
+    def __getitem__(self, name):
+        if not self.counts(name):
+            raise KsftFailEx(f"there is no counter {name}")
+        if name in self._result:
+            return self._result[name]
+        return self._after[name] - self._before[name]
+
+
+class Load(Traffic):
+    """ Traffic in the background, until the end of the block """
+
+    def __enter__(self):
+        seen = sum(self._before.get(name, 0) for name in Link.FRAMES)
+        wait_until(lambda: self.link.frames() >= seen + 20, 20,
+                   f"no load ({self})")
+        return self
+
+    def __exit__(self, exc_type, exc_value, exc_tb):
+        if exc_type is None:
+            self.finish(terminate=True)
+
+    def proceed(self, frames=30):
+        """ Let it go on for a while """
+        seen = self.link.frames()
+        wait_until(lambda: self.link.frames() >= seen + frames, 20,
+                   f"the load has stopped ({self})")
+
+    def proceed_anyhow(self, calls=20):
+        """ The same where calls may fail as there is no route """
+        seen = self.link.calls()
+        wait_until(lambda: self.link.calls() >= seen + calls, 20,
+                   f"the load has stopped ({self})")
+
+    def _until_grown(self, name, comment):
+        seen = self.link.kernel_counters()[name]
+        wait_until(lambda: self.link.kernel_counters()[name] > seen, 10,
+                   comment)
+
+    def until_device(self, when=""):
+        """ Let it go on until the device seals """
+        self._until_grown("QuicTxDevicePackets",
+                          f"the device does not seal {when} ({self})")
+
+    def until_software(self, when=""):
+        """ Let it go on until software seals """
+        self._until_grown("QuicTxSwPackets",
+                          f"software does not seal {when} ({self})")
+
+
+#
+# Devices
+#
+
+def _ethtool_stats(ifname):
+    """
+    What ethtool -S shows. Nearly every test needs that several times: to start
+    a program each time is what takes longest on slow machines.
+    """
+    siocethtool = 0x8946
+    get_strings, get_stats, get_set_info = 0x1b, 0x1d, 0x37
+    set_stats = 1
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        def call(head, size):
+            buf = array.array("B", head + bytes(size))
+            fcntl.ioctl(sock, siocethtool,
+                        struct.pack("16sP", ifname.encode(),
+                                    buf.buffer_info()[0]))
+            return buf.tobytes()[len(head):]
+
+        count, = struct.unpack("I", call(
+            struct.pack("IIQ", get_set_info, 0, 1 << set_stats), 4))
+        names = call(struct.pack("III", get_strings, set_stats, count),
+                     count * 32)
+        values = call(struct.pack("II", get_stats, count), count * 8)
+    names = [name.rstrip(b"\0").decode()
+             for name, in struct.iter_unpack("32s", names)]
+    return dict(zip(names, struct.unpack(f"{count}Q", values)))
+
+
+def _keys_left(counters):
+    """ The counters that tell of keys in devices, if there are any """
+    left = {name: counters.get(name, 0) for name in
+            ("QuicCurrTxDevice", "tx_quic_ctx", "tx_quic_del")}
+    if not left["QuicCurrTxDevice"] and \
+       left["tx_quic_ctx"] == left["tx_quic_del"]:
+        return {}
+    return left
+
+
+class Link:
+    """
+    A device that seals, and the other end of its wire.
+
+    Attributes:
+      ifname, remote_ifname: the two devices
+      ns, remote_ns: their namespaces, None is ours
+      remote_addr: where traffic goes
+      nsim: the NetdevSimDev under @ifname, if it is one
+    """
+    FRAMES = ("QuicTxSwPackets", "QuicTxDevicePackets", "QuicTxSwError")
+
+    def __init__(self, ifname, remote_ifname, remote_ns, remote_addr,
+                 nsim=None, ns=None):
+        self.ifname = ifname
+        self.remote_ifname = remote_ifname
+        self.ns = ns
+        self.remote_ns = remote_ns
+        self.remote_addr = remote_addr
+        self.nsim = nsim
+
+    def kernel_counters(self):
+        """ /proc/net/quic_stat """
+        if self.ns:
+            text = cmd("cat /proc/net/quic_stat", ns=self.ns).stdout
+        else:
+            text = Path("/proc/net/quic_stat").read_text(encoding="ascii")
+        return {k: int(v) for k, v in map(str.split, text.splitlines())}
+
+    def counters(self):
+        """ Those of the kernel, and tx_quic_* of the device """
+        counters = self.kernel_counters()
+        try:
+            counters.update(_ethtool_stats(self.ifname))
+        except OSError:
+            pass    # the device is gone, or in another namespace
+        return counters
+
+    def frames(self):
+        """ Packets that sendmsg() has handled, whatever became of them """
+        counters = self.kernel_counters()
+        return sum(counters[name] for name in self.FRAMES)
+
+    def calls(self):
+        """ The same, and calls that have found no route """
+        return self.frames() + snmp("Ip", "OutNoRoutes")
+
+    def counters_without_keys(self):
+        """ Counters, when no keys are left in the device or it is too late """
+        deadline = time.monotonic() + 10 * TIME_SCALE
+        while True:
+            counters = self.counters()
+            if not _keys_left(counters) or time.monotonic() > deadline:
+                return counters
+            time.sleep(0.02)
+
+    def has_no_keys(self):
+        """ No device of this namespace has keys """
+        return not self.kernel_counters()["QuicCurrTxDevice"]
+
+    def check_no_keys_left(self):
+        """ When sockets and packets are gone, so are keys """
+        ksft_eq(_keys_left(self.counters_without_keys()), {}, "keys left")
+
+    def start(self, **options):
+        """ Start quic_dev and leave it running """
+        return Traffic(self, self.counters(), options)
+
+    def run(self, **options):
+        """ Send and receive """
+        # Keys that others have left may keep a first call from the device
+        return Traffic(self, self.counters_without_keys(), options).finish()
+
+    def load(self, **options):
+        """ Send in the background: for a with statement """
+        options = {"forever": True, "interval_us": 500, **options}
+        return Load(self, self.counters(), options)
+
+    def ip(self, args):
+        """ ip at our end """
+        return ip(args, ns=self.ns)
+
+    def remote_ip(self, args):
+        """ ip at the other end """
+        return ip(args, ns=self.remote_ns)
+
+    def add_remote_addr(self, addr, ifname=None):
+        """ Another address at the other end """
+        ifname = ifname or self.remote_ifname
+        self.remote_ip(f"addr add {addr} dev {ifname}")
+        defer(self.remote_ip, f"addr del {addr} dev {ifname}")
+
+    def remote_mac(self):
+        """ MAC address of the other end """
+        return ip("link show dev " + self.remote_ifname, json=True,
+                  ns=self.remote_ns)[0]["address"]
+
+    def down(self):
+        """ Set the device down """
+        self.ip(f"link set dev {self.ifname} down")
+
+    def up(self):
+        """ Set the device up """
+        self.ip(f"link set dev {self.ifname} up")
+
+    def knob(self, name, value):
+        """ Let netdevsim do what devices do rarely """
+        self.nsim.nsims[0].dfs_write("quic/" + name, str(value))
+
+    def offload(self, state):
+        """ Turn sealing on or off """
+        ethtool(f"-K {self.ifname} quic-hw-tx-offload {state}", ns=self.ns)
+
+    def offload_on(self):
+        """ Turn sealing on, and what it depends on """
+        features = "sg on tx-checksum-ip-generic on tx-udp-segmentation on"
+        try:
+            ethtool(f"-K {self.ifname} {features}", ns=self.ns)
+        except CmdExitFailure:
+            ethtool(f"-K {self.ifname} sg on tx on", ns=self.ns)
+        self.offload("on")
+
+    def is_offload_on(self):
+        """ Is sealing on? """
+        features = ethtool("-k " + self.ifname, ns=self.ns).stdout
+        return "quic-hw-tx-offload: on" in features
+
+    def feature_off(self, name):
+        """ Turn a feature off for the test, or skip the test """
+        or_skip(ethtool, f"-K {self.ifname} {name} off", ns=self.ns)
+        defer(self.offload_on)
+
+    def add_qdisc(self, args):
+        """ Another root qdisc for the test; returns what removes it """
+        or_skip(tc, f"qdisc replace dev {self.ifname} root {args}", ns=self.ns)
+        return defer(tc, f"qdisc del dev {self.ifname} root", ns=self.ns)
+
+
+class MainLink(Link):
+    """ The link of the environment """
+
+    def __init__(self, cfg):
+        super().__init__(cfg.ifname, cfg.remote_ifname, cfg.remote.name,
+                         cfg.remote_addr_v["4"] or cfg.remote_addr_v["6"],
+                         nsim=cfg.get_local_nsim_dev())
+        self.addr_v6 = cfg.addr_v["6"]
+
+    def up(self):
+        """ Set the device up, with the IPv6 address that down() removes """
+        super().up()
+        if self.addr_v6:
+            self.ip(f"-6 addr replace {self.addr_v6}/64 dev {self.ifname} "
+                    "nodad")
+
+
+def _finish(link, start):
+    link.check_no_keys_left()
+    ksft_pr(f"took {time.monotonic() - start:.1f} s")
+
+
+def quic_init(cfg):
+    """ The device under test, with sealing turned on, and no keys """
+    if not Path("/run/netns", cfg.remote.name).exists():
+        raise KsftSkipEx("REMOTE_TYPE has to be netns")
+    if not hasattr(cfg, "quic_checked"):
+        if not QUIC_DEV.exists():
+            raise KsftSkipEx("quic_dev has not been built")
+        proc = cmd([str(QUIC_DEV), "--count", "0"], shell=False, fail=False)
+        if proc.ret:
+            raise KsftSkipEx((proc.stdout + proc.stderr).strip())
+        link = MainLink(cfg)
+        or_skip(link.offload_on)
+        if link.nsim:
+            ip("link set dev lo up")
+            link.remote_ip("link set dev lo up")
+            for name in ("all", "default", link.remote_ifname):
+                sysctl(f"net.ipv4.conf.{name}.rp_filter", 0,
+                       ns=link.remote_ns)
+        cfg.quic_checked = True
+    link = MainLink(cfg)
+    defer(_finish, link, time.monotonic())
+    return link
+
+
+def quic_init_nsim(cfg):
+    """ The same for a test that only netdevsim can do """
+    cfg.require_nsim()
+    return quic_init(cfg)
+
+
+#
+# Expectations
+#
+
+def check(traffic, **expected):
+    """ Counters of @traffic have these values, or those of other counters """
+    for name, want in expected.items():
+        if isinstance(want, str):
+            want = traffic[want]
+        ksft_eq(traffic[name], want, f"{name} of {traffic}")
+
+
+def check_clean(traffic):
+    """ Everything has arrived as it should """
+    check(traffic, lost=0, bad=0, plain=0, duplicate=0, reordered=0,
+          extra=0, errors=0)
+    ksft_gt(traffic["sent"], 0, f"sent of {traffic}")
+
+
+def check_safe(traffic):
+    """ What a load is like under which things happen """
+    check(traffic, plain=0, bad=0, duplicate=0)
+    ksft_gt(traffic["received"], 0, f"received of {traffic}")
+
+
+def check_no_drops(traffic):
+    """ Neither the device nor the kernel has dropped anything """
+    check(traffic, QuicTxDeviceDrop=0)
+    for name in ("tx_quic_drop_no_key", "tx_quic_drop_bad"):
+        if traffic.counts(name):
+            check(traffic, **{name: 0})
+
+
+def check_device(traffic):
+    """ The device has sealed everything """
+    check(traffic, QuicTxDevicePackets="sent",
+          tx_quic_encrypted_packets="sent",
+          QuicTxSwPackets=0, QuicTxDeviceFallback=0)
+    check_no_drops(traffic)
+
+
+def check_mostly_device(traffic):
+    """
+    The device has sealed everything, but for calls that met another CPU which
+    was adding or deleting a key: they do not wait, software seals.
+    """
+    software = traffic["QuicTxSwPackets"]
+    device = traffic["QuicTxDevicePackets"]
+    ksft_eq(device + software, traffic["sent"], f"sealed of {traffic}")
+    ksft_gt(device, software, f"QuicTxDevicePackets of {traffic}")
+    check(traffic, tx_quic_encrypted_packets=device, QuicTxDeviceFallback=0)
+    check_no_drops(traffic)
+
+
+def check_software(traffic):
+    """ Software has sealed everything """
+    check(traffic, QuicTxSwPackets="sent", QuicTxDevicePackets=0,
+          tx_quic_encrypted_packets=0)
+
+
+def check_fallback(traffic):
+    """
+    Everything was meant for the device and left by another one, so software
+    sealed it.
+    """
+    check(traffic, QuicTxDevicePackets="sent", QuicTxDeviceFallback="sent",
+          tx_quic_encrypted_packets=0)
+    check_no_drops(traffic)
+    ksft_gt(traffic["captured"], 0, f"captured of {traffic}")
+
+
+def ciphers_and_sizes(link, **options):
+    """ Traffic of every cipher, in single packets and with GSO """
+    for cipher in CIPHERS:
+        for segments in (1, 40):
+            traffic = link.run(cipher=cipher, segments=segments,
+                               count=20 // segments + 4, **options)
+            check_clean(traffic)
+            yield traffic
+
+
+def add_link(args, name, ns=None):
+    """ Add a virtual device for the test, or skip the test """
+    or_skip(ip, f"link add {args}", ns=ns)
+    defer(ip, f"link del {name}", ns=ns)
+
+
+def nsim_pair(link, name, ns=None, prepare=None):
+    """ A second pair of devices, like that of the environment """
+    remote = NetdevSimDev()
+    defer(remote.remove)
+    nsim = NetdevSimDev()
+    defer(nsim.remove)
+    if prepare:
+        prepare(nsim)
+    here = f"here{name}"
+    there = f"there{name}"
+    ip(f"link set dev {nsim.get_ifnames()[0]} name {here}" +
+       (f" netns {ns}" if ns else ""))
+    ip(f"link set dev {remote.get_ifnames()[0]} name {there} "
+       f"netns {link.remote_ns}")
+
+    index = ip(f"link show dev {here}", json=True, ns=ns)[0]["ifindex"]
+    remote_index = ip(f"link show dev {there}", json=True,
+                      ns=link.remote_ns)[0]["ifindex"]
+    path = f"/run/netns/{ns}" if ns else "/proc/self/ns/net"
+    with open(path, "rb") as fd, \
+         open(f"/run/netns/{link.remote_ns}", "rb") as remote_fd:
+        NetdevSimDev.ctrl_write("link_device",
+                                f"{fd.fileno()}:{index} "
+                                f"{remote_fd.fileno()}:{remote_index}")
+    link.remote_ip(f"link set dev {there} up")
+    ip(f"link set dev {here} up", ns=ns)
+    pair = Link(here, there, link.remote_ns, None, nsim=nsim, ns=ns)
+    pair.offload_on()
+    return pair
+
+
+def spare_link(link, ns=None, table_size=None):
+    """ A second link, whose device may be taken away """
+    def set_table_size(nsim):
+        # The size counts from the next reload on
+        name = f"netdevsim/netdevsim{nsim.addr}"
+        cmd(f"devlink resource set {name} path /quic size {table_size}")
+        cmd(f"devlink dev reload {name}")
+        nsim.wait_for_netdevs(1)
+
+    spare = nsim_pair(link, "9", ns=ns,
+                      prepare=set_table_size if table_size else None)
+    spare.remote_addr = EXTRA_REMOTE_V4
+    spare.ip(f"addr add {EXTRA_V4}/24 dev {spare.ifname}")
+    spare.remote_ip(f"addr add {EXTRA_REMOTE_V4}/24 "
+                    f"dev {spare.remote_ifname}")
+    return spare

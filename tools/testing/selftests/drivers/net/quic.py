@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+Tests of devices that seal QUIC packets.
+
+Each packet that arrives must be exactly what software makes of the plaintext.
+Nothing may get lost, and nothing may leave unsealed.
+
+The tests run on any device, but both ends of the link have to be on the same
+host: REMOTE_TYPE=netns.
+"""
+
+import errno
+import re
+from pathlib import Path
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_in
+from lib.py import ksft_true
+from lib.py import ksft_variants, KsftNamedVariant, KsftSkipEx, NetDrvEpEnv
+from lib.py import cmd, defer, ip
+from lib.py.quic import CIPHERS, check, check_clean, check_device
+from lib.py.quic import check_mostly_device
+from lib.py.quic import check_no_drops, check_safe, check_software
+from lib.py.quic import ciphers_and_sizes
+from lib.py.quic import quic_init, quic_init_nsim, rounds, snmp, sysctl
+from lib.py.quic import or_skip
+from lib.py.quic import wait_until, write_file
+
+
+def _wire_variants():
+    for ipver in ("4", "6"):
+        for cipher in CIPHERS:
+            for segments in (1, 40):
+                yield ipver, cipher, segments
+
+
+@ksft_variants(_wire_variants())
+def wire(cfg, ipver, cipher, segments):
+    """ What arrives is what libcrypto makes of the plaintext """
+    cfg.require_ipver(ipver)
+    link = quic_init(cfg)
+
+    traffic = link.run(address=cfg.remote_addr_v[ipver], cipher=cipher,
+                       segments=segments, count=20 // segments + 4)
+    check_clean(traffic)
+    check_device(traffic)
+    ksft_gt(traffic["captured"], 20, "captured")
+    check(traffic, QuicTxDevice=1, tx_quic_ctx=1)
+
+
+@ksft_variants([
+    KsftNamedVariant("tag_room", {"tag_room": True}),
+    KsftNamedVariant("tag_room_gso", {"tag_room": True, "segments": 2}),
+    KsftNamedVariant("no_cid", {"cid_len": 0}),
+    KsftNamedVariant("short_cid", {"cid_len": 4}),
+    KsftNamedVariant("long_cid", {"cid_len": 20, "tag_room": True,
+                                  "segments": 11}),
+    KsftNamedVariant("small", {"size": 200, "segments": 100, "count": 20}),
+    KsftNamedVariant("odd", {"size": 217, "segments": 7}),
+    KsftNamedVariant("large", {"size": 1400, "segments": 40, "count": 20}),
+    KsftNamedVariant("short_pn", {"pn_len": 1}),
+    KsftNamedVariant("short_pn_gso", {"pn_len": 1, "size": 300,
+                                      "segments": 120, "count": 20}),
+    KsftNamedVariant("pn_2", {"pn_len": 2}),
+    KsftNamedVariant("pn_2_gso", {"pn_len": 2, "segments": 40, "count": 20}),
+    KsftNamedVariant("pn_3_gso", {"pn_len": 3, "segments": 40, "count": 20}),
+])
+def layout(cfg, options):
+    """ Packets of different sizes, with and without room for the tag """
+    link = quic_init(cfg)
+
+    traffic = link.run(**options)
+    check_clean(traffic)
+    check_device(traffic)
+
+
+def packet_number_gaps(cfg):
+    """ A device cannot be told of gaps in the packet numbers of a call """
+    link = quic_init(cfg)
+
+    traffic = link.run(pn_gaps=True, segments=5)
+    check_clean(traffic)
+    check_software(traffic)
+
+
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def connected(cfg, ipver, segments):
+    """ The socket is connected """
+    cfg.require_ipver(ipver)
+    link = quic_init(cfg)
+
+    traffic = link.run(address=cfg.remote_addr_v[ipver], connected=True,
+                       segments=segments)
+    check_clean(traffic)
+    check_device(traffic)
+
+
+@ksft_variants([1, 20])
+def user_space_packets(cfg, segments):
+    """ What is sealed before it is sent goes out as it is, and in order """
+    link = quic_init(cfg)
+
+    traffic = link.run(sealed_here=3, segments=segments, count=90)
+    check_clean(traffic)
+    by_kernel = traffic["sent"] * 2 // 3
+    ksft_gt(by_kernel, 0)
+    check(traffic, tx_quic_encrypted_packets=by_kernel)
+
+
+def several_users(cfg):
+    """ Several flows and sockets use one device """
+    link = quic_init(cfg)
+
+    traffic = link.run(flows=5, segments=3)
+    check_clean(traffic)
+    check_device(traffic)
+    check(traffic, QuicTxDevice=5)
+
+    traffic = link.run(threads=2, flows=3, interval_us=1000)
+    check_safe(traffic)
+    check(traffic, lost=0, QuicTxDevice=6)
+
+
+@ksft_variants([1, 20])
+def tap(cfg, segments):
+    """
+    Packet sockets on the device see what the device is given. Their copy must
+    stay as it is: the driver must not write to data that is shared.
+    """
+    link = quic_init(cfg)
+
+    traffic = link.run(tap=f":{link.ifname}", segments=segments)
+    check_clean(traffic)
+    check_device(traffic)
+    ksft_gt(traffic["tapped"], 0, "tapped")
+
+
+def segmentation_off(cfg):
+    """ The device cannot segment """
+    link = quic_init(cfg)
+
+    link.feature_off("tx-udp-segmentation")
+    for traffic in ciphers_and_sizes(link):
+        check_device(traffic)
+
+
+def sg_off(cfg):
+    """ The device takes no scattered data """
+    link = quic_init(cfg)
+
+    link.feature_off("sg")
+    for traffic in ciphers_and_sizes(link, pn_len=2):
+        check_safe(traffic)
+
+
+def stats(cfg):
+    """ Sealed bytes are those of the packets or of the wire, none else """
+    link = quic_init(cfg)
+
+    before = link.counters()
+    traffic = link.run(size=1000, count=10)
+    check_clean(traffic)
+    check(traffic, QuicTxDeviceBytes=10000)
+    ksft_gt(traffic["tx_quic_encrypted_bytes"], 9000)
+    ksft_ge(10000, traffic["tx_quic_encrypted_bytes"])
+    ksft_in("QuicCurrTxDevice", link.kernel_counters())
+
+    link.check_no_keys_left()
+    after = link.counters()
+    for name in ("tx_quic_ctx", "tx_quic_del"):
+        ksft_eq(after[name] - before[name], 1, name)
+
+
+def _tracefs():
+    mounts = Path("/proc/mounts").read_text(encoding="ascii")
+    for mount in mounts.splitlines():
+        _, where, kind = mount.split()[:3]
+        if kind == "tracefs":
+            return Path(where)
+    or_skip(cmd, "mount -t tracefs none /sys/kernel/tracing")
+    defer(cmd, "umount /sys/kernel/tracing")
+    return Path("/sys/kernel/tracing")
+
+
+def tracepoints(cfg):
+    """ Keys that come, go, or are refused leave traces """
+    link = quic_init(cfg)
+
+    tracefs = _tracefs()
+    if not (tracefs / "events/quic").exists():
+        raise KsftSkipEx("no quic events")
+    (tracefs / "trace").write_text("", encoding="ascii")
+    write_file(tracefs / "events/quic/enable", 1)
+    link.run(count=3)
+    link.check_no_keys_left()
+    expected = ["add: netdev={} cid=[0-9a-f]+ gen=0 pkt_num=1000 err=0",
+                "del: netdev={} cid=[0-9a-f]+ gen=0"]
+    if link.nsim:
+        link.knob("refuse_add", errno.ENOSPC)
+        defer(link.knob, "refuse_add", 0)
+        link.run(count=1)
+        expected.append("add: netdev={} .* err=-28 .*refused")
+
+    trace = (tracefs / "trace").read_text(encoding="ascii")
+    for what in expected:
+        pattern = "quic_device_" + what.format(link.ifname)
+        ksft_true(re.search(pattern, trace), f"no trace of {pattern}")
+
+
+@ksft_variants([1, 20])
+def ip_options(cfg, segments):
+    """ Devices need not know their way around IP options """
+    cfg.require_ipver("4")
+    link = quic_init(cfg)
+
+    traffic = link.run(ip_options=True, segments=segments)
+    check_clean(traffic)
+    check_software(traffic)
+
+
+def time_stamps(cfg):
+    """ Copies of packets in error queues do not keep keys in the device """
+    link = quic_init(cfg)
+
+    with link.load(seconds=1, timestamps=True, delete_flows=True,
+                   hold=True) as load:
+        link.check_no_keys_left()
+    check_safe(load)
+    check(load, tx_quic_ctx=1)
+
+
+def _unreachables():
+    with open("/proc/net/snmp6", encoding="ascii") as snmp6:
+        counters = dict(line.split() for line in snmp6)
+    return snmp("Icmp", "OutDestUnreachs") + \
+        int(counters["Icmp6OutDestUnreachs"])
+
+
+def _own_address(link, ipver):
+    """ Move an address to the other end while it is in use """
+    if ipver == "4":
+        addr, via = "203.0.113.50", "192.0.2.2"
+        ip(f"addr add {addr}/32 dev lo")
+        undo = defer(ip, f"addr del {addr}/32 dev lo")
+    else:
+        addr, via = "2001:db8:2::50", "2001:db8::2"
+        undo = None
+
+    def move():
+        if undo:
+            undo.exec()
+        ip(f"-{ipver} route replace {addr} via {via} dev {link.ifname}")
+        defer(ip, f"-{ipver} route del {addr} via {via} dev {link.ifname}")
+
+    return addr, move
+
+
+@ksft_variants([("4", "own"), ("4", "moved"), ("6", "own"), ("6", "moved")])
+def icmp_error(cfg, ipver, source):
+    """
+    The neighbour does not answer. ICMP errors quote packets that have not got
+    as far as the device, and show nothing of them: neither to other hosts nor
+    to packet sockets on the loopback device. The source address may belong to
+    another host by then.
+    """
+    link = quic_init_nsim(cfg)
+
+    pfx = cfg.nsim_v4_pfx if ipver == "4" else cfg.nsim_v6_pfx
+    sysctl(f"net.ipv{ipver}.neigh.{link.ifname}.mcast_solicit", 1)
+    defer(ip, f"neigh flush dev {link.ifname}")
+    options = {"address": pfx + "99"}
+    move = None
+    if source == "moved":
+        options["source"], move = _own_address(link, ipver)
+
+    with link.load(interval_us=200000, segments=10, capture=[":lo"],
+                   wait_ms=200, **options) as load:
+        if move:
+            move()
+        errors = _unreachables()
+        wait_until(lambda: _unreachables() > errors, 10, "no ICMP error")
+    ksft_ge(load["QuicTxDevicePackets"], 20)
+    check(load, received=0, plain=0)
+
+
+def neighbour(cfg):
+    """ Packets may wait for an address to be resolved """
+    link = quic_init(cfg)
+
+    for _ in range(3):
+        ip(f"neigh flush dev {link.ifname}")
+        traffic = link.run(count=10)
+        check_clean(traffic)
+        check_device(traffic)
+
+
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def netem(cfg, ipver, segments):
+    """ netem takes packets from their sockets """
+    cfg.require_ipver(ipver)
+    link = quic_init(cfg)
+
+    link.add_qdisc("netem delay 1ms")
+    traffic = link.run(address=cfg.remote_addr_v[ipver], segments=segments)
+    check_clean(traffic)
+    check_device(traffic)
+
+
+@ksft_variants([
+    KsftNamedVariant("gso", {"key_update": 5, "segments": 4}, 20),
+    KsftNamedVariant("every_call", {"key_update": 1, "count": 50}, None),
+    KsftNamedVariant("flows", {"key_update": 3, "flows": 4}, None),
+])
+def key_update(cfg, options, keys):
+    """ Every key goes into the device """
+    link = quic_init(cfg)
+
+    traffic = link.run(**options)
+    check_clean(traffic)
+    check_mostly_device(traffic)
+    if keys:
+        check(traffic, QuicTxDevice=keys)
+
+
+def delete_load(cfg):
+    """ Flows come and go """
+    link = quic_init(cfg)
+
+    traffic = link.run(replace_flow=1)
+    check_clean(traffic)
+    check_mostly_device(traffic)
+    check(traffic, QuicTxDevice="QuicTxDevicePackets")
+
+    traffic = link.run(replace_flow=5, count=200, flows=3, segments=4,
+                       key_update=2)
+    check_clean(traffic)
+    check_mostly_device(traffic)
+
+
+@ksft_variants([
+    KsftNamedVariant("delete", {"count": 40, "segments": 2,
+                                "delete_flows": True}),
+    KsftNamedVariant("replace", {"replace_flow": 10}),
+    KsftNamedVariant("close", {"close": True}),
+    KsftNamedVariant("close_gso", {"count": 20, "segments": 8,
+                                   "close": True}),
+    KsftNamedVariant("update", {"count": 60, "key_update": 20}),
+])
+def in_flight(cfg, options):
+    """ A key goes when its last packet has gone """
+    link = quic_init(cfg)
+
+    link.add_qdisc("tbf rate 4mbit burst 5k limit 1m")
+    traffic = link.run(**options)
+    check_clean(traffic)
+    check_mostly_device(traffic)
+
+
+def toggle_gso(cfg):
+    """ Segmentation and scatter-gather go and come back """
+    link = quic_init(cfg)
+
+    defer(link.offload_on)
+    with link.load(segments=20) as load:
+        for _ in rounds(5):
+            for feature in ("tx-udp-segmentation", "sg", "gso"):
+                for state in ("off", "on"):
+                    cmd(f"ethtool -K {link.ifname} {feature} {state}",
+                        fail=False)
+                    load.proceed(20)
+    check_clean(load)
+    check_no_drops(load)
+
+
+def main() -> None:
+    """ Ksft boiler plate main """
+
+    with NetDrvEpEnv(__file__) as cfg:
+        ksft_run(cases=[
+            wire, layout, packet_number_gaps, connected, user_space_packets,
+            several_users, tap, segmentation_off, sg_off, stats,
+            tracepoints, ip_options, time_stamps, icmp_error, neighbour,
+            netem, key_update, delete_load, in_flight, toggle_gso,
+        ], args=(cfg, ))
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
