@@ -17,10 +17,11 @@ if [ $$ = 1 ]; then
 	mount -t proc proc /proc
 	mount -t sysfs sysfs /sys
 	mount -t devtmpfs dev /dev
-	# what the option is called depends on the age of mount
+	# The option depends on the system call that mount makes. The kernel leaks
+	# the path if mount(2) fails, so begin with the form for mount(2).
 	[ -z "$guest_host" ] ||
-		mount -t hostfs -o "hostfs=$guest_host" none /mnt 2>/dev/null ||
-		mount -t hostfs -o "$guest_host" none /mnt
+		mount -t hostfs -o "$guest_host" none /mnt 2>/dev/null ||
+		mount -t hostfs -o "hostfs=$guest_host" none /mnt
 	mount -t tmpfs tmpfs /run
 	mount -t tmpfs tmpfs /tmp
 	mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null

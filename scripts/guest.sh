@@ -43,6 +43,7 @@ guest_tests()
 	local name=$1
 
 	guest_job "$@" <<-END
+	$([ "${KASAN:-}" != 1 ] || echo "export KSFT_MACHINE_SLOW=yes")
 	export CANARY=/mnt/$guest_kernel/samples/kmemleak/kmemleak-test.ko
 	exec guest-tests.sh /mnt/selftests/net /mnt/guest/$name/list
 	END

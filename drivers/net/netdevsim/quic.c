@@ -412,9 +412,6 @@ static struct sk_buff *nsim_quic_tx_key(struct netdevsim *ns,
 	const struct quic_skb_ext ext = *quicdev_skb_ext(skb);
 	struct nsim_quic_key *key;
 
-	/* As with a full ring: what comes after it stays with the stack */
-	if (READ_ONCE(ns->quic.stop))
-		netif_tx_stop_all_queues(ns->netdev);
 	key = nsim_quic_find_key(ns, ext.key);
 	if (!key)
 		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_NO_KEY,
@@ -427,6 +424,19 @@ static struct sk_buff *nsim_quic_tx_key(struct netdevsim *ns,
 	}
 	skb = nsim_quic_segment(ns, skb, 0, dropped);
 	return nsim_quic_seal_list(ns, key, skb, &ext, dropped);
+}
+
+/**
+ * nsim_quic_busy - is there no room in the ring for an skb?
+ * @ns: device
+ * @skb: skb
+ *
+ * Context: ndo_start_xmit().
+ * Return: true if @skb has to stay with the queueing discipline.
+ */
+bool nsim_quic_busy(struct netdevsim *ns, const struct sk_buff *skb)
+{
+	return READ_ONCE(ns->quic.busy) && quicdev_skb_ext(skb);
 }
 
 /* Left to a device, but it does not say with which key. TLS has that mark,
@@ -685,28 +695,6 @@ static int nsim_quic_reset(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_reset_fops, NULL, nsim_quic_reset,
 			 "%llu\n");
 
-static int nsim_quic_stop_get(void *data, u64 *val)
-{
-	struct netdevsim *ns = data;
-
-	*val = ns->quic.stop;
-	return 0;
-}
-
-static int nsim_quic_stop_set(void *data, u64 val)
-{
-	struct netdevsim *ns = data;
-
-	netif_tx_lock_bh(ns->netdev);
-	WRITE_ONCE(ns->quic.stop, !!val);
-	netif_tx_unlock_bh(ns->netdev);
-	if (!val)
-		netif_tx_wake_all_queues(ns->netdev);
-	return 0;
-}
-DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_stop_fops, nsim_quic_stop_get,
-			 nsim_quic_stop_set, "%llu\n");
-
 static const struct quicdev_caps nsim_quic_caps = {
 	.ciphers	= QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
 			  QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_256) |
@@ -730,8 +718,7 @@ static const struct quicdev_ops nsim_quicdev_ops = {
  * delay_ack: milliseconds until a key is acknowledged, or refused
  * lose_keys: forget all keys that are installed
  * reset: the same, and say so
- * stop: stop the queue with the next packet for a key, 0 starts it again; only
- *	with a qdisc
+ * busy: leave packets for a key to the queueing discipline, as a full ring does
  * corrupt: number of sealed packets to flip a bit in
  * free_crypto: send a pattern instead of sealing
  */
@@ -747,7 +734,7 @@ void nsim_quic_debugfs_init(struct netdevsim *ns)
 	debugfs_create_file("lose_keys", 0200, ddir, ns,
 			    &nsim_quic_lose_keys_fops);
 	debugfs_create_file("reset", 0200, ddir, ns, &nsim_quic_reset_fops);
-	debugfs_create_file("stop", 0600, ddir, ns, &nsim_quic_stop_fops);
+	debugfs_create_bool("busy", 0600, ddir, &ns->quic.busy);
 	debugfs_create_atomic_t("corrupt", 0600, ddir, &ns->quic.corrupt);
 	debugfs_create_bool("free_crypto", 0600, ddir, &ns->quic.free_crypto);
 }

@@ -286,13 +286,14 @@ def table_limit(cfg):
 
 
 def many_flows(cfg):
-    """ Ten thousand keys go with the device, after one grace period for all """
-    link = spare_link(quic_init_nsim(cfg), table_size=10000)
+    """ Thousands of keys go with the device, after one grace period for all """
+    flows = 2000 if SLOW else 10000
+    link = spare_link(quic_init_nsim(cfg), table_size=flows)
 
     start = time.monotonic()
-    traffic = link.start(flows=10000, count=10000, hold=True)
-    wait_until(lambda: link.kernel_counters()["QuicCurrTxDevice"] >= 10000, 300,
-               "not all keys are in the device")
+    traffic = link.start(flows=flows, count=flows, hold=True)
+    wait_until(lambda: link.kernel_counters()["QuicCurrTxDevice"] >= flows,
+               300, "not all keys are in the device")
     added = time.monotonic()
     link.down()
     # A grace period for each would take longer than everything else
@@ -371,21 +372,20 @@ def reset_requeued(cfg):
 
     link.feature_off("tx-udp-segmentation")
     link.add_qdisc("pfifo limit 10000")
-    defer(link.knob, "stop", 0)
+    defer(link.knob, "busy", 0)
     # The other end does not have much room
     with link.load(segments=5, interval_us=100000) as load:
         for _ in rounds(3):
             load.until_device()
             requeues = _requeues(link)
-            link.knob("stop", 1)
+            link.knob("busy", 1)
             wait_until(lambda seen=requeues: _requeues(link) > seen, 10,
-                       "the queue goes on")
+                       "nothing was requeued")
             link.knob("reset", 1)
-            link.knob("stop", 0)
+            link.knob("busy", 0)
     check_clean(load)
     check_no_drops(load)
-    if not load["QuicTxDeviceFallback"]:
-        raise KsftSkipEx("no unsealed packet was requeued before the reset")
+    ksft_gt(load["QuicTxDeviceFallback"], 0)
 
 
 def free_crypto(cfg):
