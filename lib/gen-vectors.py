@@ -70,13 +70,17 @@ def mask(name, hp, sample):
     return cipher.encryptor().update(sample)[:5]
 
 
-def seal(name, key, iv, hp, first, cid, pn, pn_len, payload):
-    """One short header packet: RFC 9001 5.3 and 5.4.1."""
+def seal(name, key, iv, hp, first, cid, pn, pn_len, payload, path_id=0):
+    """One short header packet: RFC 9001 5.3 and 5.4.1.
+
+    path_id: of the multipath extension, in front of the 64 bits of pn
+    """
     header = bytes([first | (pn_len - 1)]) + cid
     pn_off = len(header)
     header += (pn & ((1 << (8 * pn_len)) - 1)).to_bytes(pn_len, "big")
 
-    nonce = (int.from_bytes(iv, "big") ^ pn).to_bytes(len(iv), "big")
+    number = path_id << 64 | pn
+    nonce = (int.from_bytes(iv, "big") ^ number).to_bytes(len(iv), "big")
     packet = bytearray(header + aead(name, key).encrypt(nonce, payload, header))
 
     sample = bytes(packet[pn_off + 4:pn_off + 4 + SAMPLE_SIZE])
@@ -145,7 +149,8 @@ def mask_vectors():
             yield desc, name, hp, sample, mask(name, hp, sample)
 
 
-def seal_vector(desc, name, first, cid_len, pn_len, sizes, pn, gap):
+def seal_vector(desc, name, first, cid_len, pn_len, sizes, pn, gap,
+                path_id=0):
     """sizes: of header and payload of each packet."""
     key_size = CIPHERS[name][1]
     key = derive(desc + " key", key_size)
@@ -159,12 +164,12 @@ def seal_vector(desc, name, first, cid_len, pn_len, sizes, pn, gap):
         this = pn + i * gap
         assert this <= MAX_PN
         payload = plaintext(this, size - 1 - cid_len - n)
-        wire += seal(name, key, iv, hp, first, cid, this, n, payload)
+        wire += seal(name, key, iv, hp, first, cid, this, n, payload, path_id)
 
     return {"desc": desc, "name": name, "first": first, "cid_len": cid_len,
             "pn_len": pn_len, "npkts": len(sizes), "size": sizes[0],
-            "last": sizes[-1], "pn": pn, "gap": gap, "key": key, "iv": iv,
-            "hp": hp, "wire": wire}
+            "last": sizes[-1], "pn": pn, "gap": gap, "path_id": path_id,
+            "key": key, "iv": iv, "hp": hp, "wire": wire}
 
 
 def seal_vectors():
@@ -197,6 +202,10 @@ def seal_vectors():
                           [61, 61, 61, 61, 23], 65533, 1)
         yield seal_vector(f"{name} batch of 9, gaps", name, 0x40, 0, 0,
                           [48] * 8 + [7], 0xfffffffa, 3)
+        # The packet numbers of each path start at 0
+        for path_id in (1, 0xfedcba98):
+            yield seal_vector(f"{name} path {path_id}", name, 0x40, 8, 2,
+                              [61, 61, 40], 0, 1, path_id)
 
 
 def output():
@@ -220,6 +229,8 @@ def output():
             out.append(f"\t\t.{field} = {v[field]},\n")
         out.append(f"\t\t.pn = 0x{v['pn']:x}ULL,\n"
                    f"\t\t.gap = {v['gap']},\n")
+        if v.get("path_id"):
+            out.append(f"\t\t.path_id = 0x{v['path_id']:x},\n")
         for field in ("key", "iv", "hp", "payload", "wire"):
             if field in v:
                 out.append(f"\t\t.{field} ={c_bytes(v[field])},\n")

@@ -50,7 +50,6 @@
 #include "quic_uapi.h"
 
 #define N_GENS		4	/* generations kept: old, current, next */
-#define N_FLOWS		8	/* per connection: paths and connection IDs */
 #define MAX_DGRAM	65535
 #define MAX_CONTROL	512
 #define N_BUCKETS	1024
@@ -78,17 +77,6 @@ struct key {
 	bool expired;			/* the kernel will not seal with it */
 };
 
-/* What the kernel knows as a flow: a connection ID towards an address. */
-struct flow {
-	int fd;				/* -1: free */
-	uint32_t id;
-	uint64_t newest;		/* generation installed last */
-	uint64_t oldest;		/* ... and first */
-	struct sockaddr_storage dst;
-	uint8_t cid[QUIC_MAX_CONNECTION_ID_SIZE];
-	uint8_t cid_len;
-};
-
 struct conn {
 	ngtcp2_conn *ng;
 	ngtcp2_crypto_aead aead;
@@ -99,8 +87,10 @@ struct conn {
 	uint8_t hp_key[QUIC_MAX_KEY_SIZE];
 	uint64_t newest;
 	struct key *keys[N_GENS];	/* at generation % N_GENS */
-	struct flow flows[N_FLOWS];
-	unsigned int next_flow;		/* to evict */
+	int fd;				/* socket that has the keys, or -1 */
+	uint32_t flow_id;		/* there, whatever the address */
+	uint64_t first;			/* generation installed first */
+	uint64_t last;			/* ... and last */
 	bool left;			/* the last packet was left unsealed */
 	bool off;			/* the library seals, from now on */
 };
@@ -350,7 +340,6 @@ static void conn_add(ngtcp2_conn *ng, const uint8_t *secret, size_t secret_len,
 	uint8_t key[QUIC_MAX_KEY_SIZE];
 	int type = cipher_type(&ctx->aead);
 	struct conn *conn;
-	unsigned int i;
 
 	if (type < 0 || iv_len != QUIC_MAX_IV_SIZE ||
 	    ctx->aead.max_overhead != QUIC_TAG_SIZE)
@@ -367,8 +356,10 @@ static void conn_add(ngtcp2_conn *ng, const uint8_t *secret, size_t secret_len,
 	conn->hp_ctx = *hp_ctx;
 	conn->cipher_type = type;
 	conn->key_len = ngtcp2_crypto_aead_keylen(&ctx->aead);
-	for (i = 0; i < N_FLOWS; i++)
-		conn->flows[i].fd = -1;
+	conn->fd = -1;
+	do
+		conn->flow_id = ++last_flow_id;
+	while (!conn->flow_id);
 	if (conn->key_len > sizeof(key) ||
 	    expand_label(key, conn->key_len, &ctx->md, secret, secret_len,
 			 v2 ? "quicv2 key" : "quic key") ||
@@ -385,71 +376,50 @@ static void conn_add(ngtcp2_conn *ng, const uint8_t *secret, size_t secret_len,
 
 /* ----- flows: what the kernel is told ----- */
 
-static void flow_key(const struct flow *flow,
-		     struct quic_connection_info_key *key)
-{
-	memset(key, 0, sizeof(*key));
-	memcpy(key->conn_id + sizeof(key->conn_id) - flow->cid_len, flow->cid,
-	       flow->cid_len);
-	key->conn_id_length = flow->cid_len;
-	key->flow_id = flow->id;
-	memcpy(&key->dst, &flow->dst, sizeof(key->dst));
-}
-
-static int flow_add(const struct conn *conn, const struct flow *flow,
-		    const struct key *key)
+static int flow_add(const struct conn *conn, int fd, const struct key *key)
 {
 	struct quic_connection_info info;
 	int ret;
 
 	memset(&info, 0, sizeof(info));
-	flow_key(flow, &info.key);
+	info.key.flow_id = conn->flow_id;
 	info.cipher_type = conn->cipher_type;
 	info.conn_payload_key_gen = key->gen;
 	memcpy(info.payload_iv, key->iv, sizeof(info.payload_iv));
 	memcpy(info.payload_key, key->key, sizeof(info.payload_key));
 	memcpy(info.header_key, conn->hp_key, sizeof(info.header_key));
-	ret = setsockopt(flow->fd, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION,
-			 &info, sizeof(info));
+	ret = setsockopt(fd, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION, &info,
+			 sizeof(info));
 	explicit_bzero(&info, sizeof(info));
 	return ret;
 }
 
-/* Install the generations that came after those the flow has. */
-static int flow_sync(struct conn *conn, struct flow *flow)
+/* Install the generations that came after those that the kernel has. */
+static int flow_sync(struct conn *conn)
 {
-	while (flow->newest < conn->newest) {
+	while (conn->last < conn->newest) {
 		const struct key *key;
 
-		key = conn->keys[(flow->newest + 1) % N_GENS];
-		if (!key || key->gen != flow->newest + 1 ||
-		    flow_add(conn, flow, key))
+		key = conn->keys[(conn->last + 1) % N_GENS];
+		if (!key || key->gen != conn->last + 1 ||
+		    flow_add(conn, conn->fd, key))
 			return -1;
-		flow->newest++;
+		conn->last++;
 	}
 	return 0;
 }
 
-static void flow_del(struct flow *flow)
+static void flow_del(struct conn *conn)
 {
-	struct quic_connection_info info;
+	struct quic_connection_info_key key;
 
-	if (flow->fd < 0)
+	if (conn->fd < 0)
 		return;
-	memset(&info, 0, sizeof(info));
-	flow_key(flow, &info.key);
-	setsockopt(flow->fd, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION, &info,
-		   sizeof(info));
-	flow->fd = -1;
-}
-
-static void flow_forget(struct conn *conn, uint32_t id)
-{
-	unsigned int i;
-
-	for (i = 0; i < N_FLOWS; i++)
-		if (conn->flows[i].id == id)
-			flow_del(&conn->flows[i]);
+	memset(&key, 0, sizeof(key));
+	key.flow_id = conn->flow_id;
+	setsockopt(conn->fd, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION, &key,
+		   sizeof(key));
+	conn->fd = -1;
 }
 
 /* From now on the library seals the packets of this connection. */
@@ -464,77 +434,32 @@ static void give_up(struct conn *conn, int err)
 			strerror(err));
 }
 
-/* The address as the kernel compares it; AF_UNSPEC on a connected socket. */
-static void copy_dst(struct sockaddr_storage *dst, const struct msghdr *msg)
-{
-	memset(dst, 0, sizeof(*dst));
-	if (!msg->msg_name || msg->msg_namelen > sizeof(*dst))
-		return;
-	memcpy(dst, msg->msg_name, msg->msg_namelen);
-	if (dst->ss_family == AF_INET6)
-		((struct sockaddr_in6 *)dst)->sin6_flowinfo = 0;
-	else if (dst->ss_family == AF_INET)
-		memset(((struct sockaddr_in *)dst)->sin_zero, 0, 8);
-}
-
 /*
- * The flow of a packet, installed when it is the first one on this path with
- * this connection ID. Installing the same key again, after a migration, is
- * fine: to the kernel it stays one key, with one record of packet numbers.
+ * Let the kernel have the key of a packet, on this socket. If the connection
+ * moves to another socket, the key is there before it leaves the old one: to
+ * the kernel it stays one key, with one record of packet numbers.
  */
-static struct flow *flow_get(const struct packet *pkt, int fd,
-			     const struct msghdr *msg)
+static int flow_get(const struct packet *pkt, int fd)
 {
 	struct conn *conn = pkt->key->conn;
-	struct sockaddr_storage dst;
-	struct flow *flow, *unused = NULL;
-	unsigned int i;
 
-	copy_dst(&dst, msg);
-	for (i = 0; i < N_FLOWS; i++) {
-		flow = &conn->flows[i];
-		if (flow->fd < 0) {
-			unused = flow;
-			continue;
-		}
-		if (flow->fd == fd && flow->cid_len == pkt->cid_len &&
-		    !memcmp(flow->cid, pkt->start + 1, pkt->cid_len) &&
-		    !memcmp(&flow->dst, &dst, sizeof(dst)))
-			goto found;
+	if (conn->fd != fd) {
+		if (flow_add(conn, fd, pkt->key))
+			return -1;
+		flow_del(conn);
+		conn->fd = fd;
+		conn->first = pkt->key->gen;
+		conn->last = pkt->key->gen;
+		stats.flows++;
 	}
-	flow = unused;
-	if (!flow) {
-		flow = &conn->flows[conn->next_flow++ % N_FLOWS];
-		flow_del(flow);
-	}
-	do
-		last_flow_id++;
-	while (!last_flow_id);
-	flow->fd = fd;
-	flow->id = last_flow_id;
-	flow->dst = dst;
-	flow->cid_len = pkt->cid_len;
-	memcpy(flow->cid, pkt->start + 1, pkt->cid_len);
-	flow->oldest = pkt->key->gen;
-	flow->newest = pkt->key->gen;
-	if (flow_add(conn, flow, pkt->key)) {
-		int err = errno;
-
-		flow->fd = -1;
-		errno = err;
-		return NULL;
-	}
-	stats.flows++;
-found:
-	if (flow_sync(conn, flow))
-		return NULL;
+	if (flow_sync(conn))
+		return -1;
 	/* The kernel keeps two generations. */
-	if (pkt->key->gen < flow->oldest ||
-	    pkt->key->gen + 1 < flow->newest) {
+	if (pkt->key->gen < conn->first || pkt->key->gen + 1 < conn->last) {
 		errno = ENOKEY;
-		return NULL;
+		return -1;
 	}
-	return flow;
+	return 0;
 }
 
 /* ----- packets ----- */
@@ -741,7 +666,6 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	bool same = true, retried = false;
 	size_t len, gso, off, n = 0, n_marked = 0;
 	uint64_t expected = 0;
-	struct flow *flow;
 	uint32_t flow_id;
 	uint8_t *data;
 	ssize_t ret;
@@ -786,13 +710,12 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	    first.key->expired || first.key->conn->off)
 		return send_user(fd, msg, flags, data, len, gso);
 again:
-	flow = flow_get(&first, fd, msg);
-	if (!flow) {
+	if (flow_get(&first, fd)) {
 		if (errno != ENOKEY)
 			give_up(first.key->conn, errno);
 		return send_user(fd, msg, flags, data, len, gso);
 	}
-	flow_id = flow->id;
+	flow_id = first.key->conn->flow_id;
 	pthread_mutex_unlock(&lock);
 
 	ret = send_kernel(fd, msg, flags, flow_id, first.cid_len, first.number);
@@ -820,7 +743,7 @@ again:
 	case ENOKEY:
 		if (!retried) {
 			retried = true;
-			flow_forget(first.key->conn, flow_id);
+			flow_del(first.key->conn);
 			goto again;
 		}
 		give_up(first.key->conn, err);
@@ -908,7 +831,6 @@ int ngtcp2_crypto_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 			     size_t secretlen)
 {
 	struct conn *c;
-	unsigned int i;
 	int ret;
 
 	ret = REAL(ngtcp2_crypto_update_key)(conn, rx_secret, tx_secret,
@@ -924,9 +846,8 @@ int ngtcp2_crypto_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 			  tx_iv))
 		give_up(c, ENOMEM);
 	/* The kernel has it before the Key Phase bit changes. */
-	for (i = 0; c && !c->off && i < N_FLOWS; i++)
-		if (c->flows[i].fd >= 0 && flow_sync(c, &c->flows[i]))
-			flow_del(&c->flows[i]);
+	if (c && !c->off && c->fd >= 0 && flow_sync(c))
+		flow_del(c);
 	pthread_mutex_unlock(&lock);
 	return 0;
 }
@@ -1004,13 +925,11 @@ int ngtcp2_crypto_hp_mask_cb(uint8_t *dest, const ngtcp2_crypto_cipher *hp,
 void ngtcp2_conn_del(ngtcp2_conn *conn)
 {
 	struct conn *c;
-	unsigned int i;
 
 	pthread_mutex_lock(&lock);
 	c = map_get(&conn_by_ng, conn);
 	if (c) {
-		for (i = 0; i < N_FLOWS; i++)
-			flow_del(&c->flows[i]);
+		flow_del(c);
 		conn_free(c);
 	}
 	pthread_mutex_unlock(&lock);

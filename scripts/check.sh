@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The series on both kernels, the tests on the newest; then what took how long,
+# The series, KUnit and the selftests on both kernels; then what took how long,
 # and one line with the sum of the TAP results. A stage that fails does not keep
 # the next from running. With BASE= or KSRC= in the environment, everything on
 # that base only. lint, insns, interop and vng are targets of their own as long
-# as they have not passed on the newest kernel.
+# as they have not passed on the newest kernel. KASAN=1 reaches the kernels of
+# all stages.
 
 given=${BASE:-}${KSRC:-}
 . "$(dirname "$0")/lib.sh"
@@ -48,9 +49,11 @@ mails()
 for base in "${bases[@]}"; do
 	mkdir -p "$BUILD/$base/results"
 	rm -f "$BUILD/$base/results"/*
-	mails "$base"
 done
-stage "$BASE" quick
+for base in "${bases[@]}"; do
+	mails "$base"
+	stage "$base" quick
+done
 times_table
 for base in "${bases[@]}"; do
 	taps+=("$BUILD/$base/results"/*.tap)

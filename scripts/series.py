@@ -335,11 +335,11 @@ def override_of(repo, plain, patch, newest, commit):
     newest: {path: File} of the overlay after the patch
     """
     wanted = {d.path: d for d, _ in patch.diffs
-              if not is_overlay(plain, d.path)}
+              if d.path not in plain.overlay}
     differ = []
     for path in commit.paths:
         file = repo.file(commit.name, path)
-        if is_overlay(plain, path):
+        if path in plain.overlay:
             if newest.get(path) != file:
                 raise Error("%s: change %s in the newest base" %
                             (commit.old, path))
@@ -362,7 +362,7 @@ def overlay_steps(plain):
         for path in patch.whole:
             state[path] = plain.overlay_file(path)
         for diff, where in patch.diffs:
-            if is_overlay(plain, diff.path):
+            if diff.path in plain.overlay:
                 state[diff.path] = diff.apply(state.get(diff.path) or File(),
                                               where)
         steps[patch.name] = dict(state)
@@ -385,7 +385,7 @@ def fold_older(repo, patchset):
         texts[os.path.join(c.section, c.old)] = override_of(
             repo, plain, patches[c.old], newest[c.old], c)
     for path in backport.paths:
-        if not is_overlay(plain, path):
+        if path not in plain.overlay:
             raise Error("the backport changes %s, which is no overlay file" %
                         path)
     texts["backport.patch"] = repo.diff(backport.parent, backport.name,

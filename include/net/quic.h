@@ -21,6 +21,7 @@
 #define QUIC_HP_MASK_SIZE	5
 
 #define QUIC_HDR_LONG		0x80
+#define QUIC_HDR_FIXED		0x40
 #define QUIC_HDR_KEY_PHASE	0x04
 #define QUIC_HDR_PN_LEN		0x03
 /* Bits of the first byte of a short header that header protection hides */
@@ -28,6 +29,7 @@
 
 struct netlink_ext_ack;
 struct quic_skb_ext_ops;
+struct quicdev_key_ops;
 struct sock;
 
 /**
@@ -44,6 +46,9 @@ enum quicdev_direction {
 
 /**
  * struct quicdev_key - one key generation of a flow, in a device
+ * @cookie: number of the flow, never 0, unique since boot; all generations of a
+ *	    flow have the same. A netdev has at most two at a time, with
+ *	    different Key Phases
  * @cipher_type: TLS_CIPHER_*
  * @key_size: bytes of @key and of @header_key
  * @key_gen: key generation; its low bit is the Key Phase bit
@@ -51,7 +56,12 @@ enum quicdev_direction {
  * @iv: IV of RFC 9001 5.3
  * @key: AEAD key
  * @header_key: header-protection key, equal in all generations of a flow
- * @cid: destination connection ID, left-aligned
+ * @path_id: path of multipath QUIC: XORed with the first 4 bytes of @iv, big
+ *	     endian, it gives the IV of the nonces. 0 if the device does not have
+ *	     QUICDEV_CAP_PATH_ID
+ * @cid: destination connection ID of the packet that made the core add the key,
+ *	 left-aligned. Other packets may have other connection IDs of @cid_len
+ *	 bytes
  * @family: address family of @daddr: AF_INET or AF_INET6
  * @dport: destination port, 0 if the flow is for any destination
  * @daddr: destination address of the packet that made the core add the key; an
@@ -59,6 +69,7 @@ enum quicdev_direction {
  *	   packets of the flow may have other addresses
  * @next_pkt_num: packet number of that packet. Software may seal the packet,
  *		  and others, before the device gets its first one
+ * @ops: owned by the core
  * @ready: owned by the core: the device has said that it can seal
  * @driver_state: owned by the driver, zero at first
  *
@@ -66,6 +77,7 @@ enum quicdev_direction {
  * has returned. The driver must not write anything but @driver_state.
  */
 struct quicdev_key {
+	u64 cookie;
 	u16 cipher_type;
 	u8 key_size;
 	u8 key_gen;
@@ -74,53 +86,77 @@ struct quicdev_key {
 	u8 key[QUIC_MAX_KEY_SIZE];
 	u8 header_key[QUIC_MAX_KEY_SIZE];
 	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	u32 path_id;
 	u16 family;
 	__be16 dport;
 	struct in6_addr daddr;
 	u64 next_pkt_num;
+	const struct quicdev_key_ops *ops;
 	bool ready;
 
 	u8 driver_state[QUICDEV_STATE_SIZE] __aligned(8);
 };
+
+#define QUICDEV_CAP_IPV4	BIT(0)
+#define QUICDEV_CAP_IPV6	BIT(1)
+#define QUICDEV_CAP_NO_FIXED	BIT(2)
+#define QUICDEV_CAP_PATH_ID	BIT(3)
 
 /**
  * struct quicdev_caps - packets that a device can seal
  * @ciphers: bit (TLS_CIPHER_* - TLS_CIPHER_AES_GCM_128) for each cipher
  * @cid_lens: bit n for connection IDs of n bytes
  * @pkt_num_lens: bit n for packet numbers of n bytes
+ * @flags: QUICDEV_CAP_IPV4: the device can seal in IPv4. QUICDEV_CAP_IPV6: the
+ *	   device can seal in IPv6. QUICDEV_CAP_NO_FIXED: the fixed bit of the
+ *	   first byte may be 0 (RFC 9287). QUICDEV_CAP_PATH_ID: keys may
+ *	   have a path of multipath QUIC other than 0
+ * @max_pkts: upper limit of packets in a call, which become one GSO skb; 0:
+ *	      none
+ * @max_pkt_len: upper limit of the length of a packet, with its tag; 0: none
+ * @max_vlans: upper limit of VLAN tags in front of the IP header, inserted or
+ *	       to be inserted
  *
- * The core never leaves packets to the device that do not fit these.
+ * The core never leaves packets to the device that do not fit these. It reads
+ * them without a lock: they may change while the netdev is not registered only.
  */
 struct quicdev_caps {
 	u32 ciphers;
 	u32 cid_lens;
 	u32 pkt_num_lens;
+	u32 flags;
+	u16 max_pkts;
+	u16 max_pkt_len;
+	u8 max_vlans;
 };
 
 #define QUICDEV_CIPHER(type)	BIT((type) - TLS_CIPHER_AES_GCM_128)
 
 /**
  * struct quicdev_ops - packet protection offload of a device
- * @caps: packets that the device can seal; constant
- * @quic_dev_add: install a key. The first sendmsg() that could use the key
- *	calls this, and waits for it: software seals the packets of all other
- *	calls meanwhile. A reason for a refusal, in extack, shows in the
- *	quic_device_add tracepoint. Context: process, may sleep, RTNL may or may
- *	not be held; calls are serialised. Return: 0 if packets may follow at
- *	once, -EINPROGRESS if quicdev_add_done() will tell, or another error,
- *	such as -ENOSPC if the device is full; software then seals until the
- *	device changes its state
+ * @caps: packets that the device can seal. If this depends on the firmware, a
+ *	driver has a copy of both structs for each netdev
+ * @quic_dev_add: install a key. A work item calls this after the first
+ *	sendmsg() that could use the key; software seals meanwhile. @sk is the
+ *	socket of that call and may be closed by now. A reason for a refusal, in
+ *	extack, shows in the quic_device_add tracepoint. Context: process, may
+ *	sleep, without RTNL; calls for one netdev are serialised. Return: 0 if
+ *	packets may follow at once, -EINPROGRESS if quicdev_add_done() will
+ *	tell, or another error. -ENOSPC: the core offers no keys until one has
+ *	left the netdev, or the driver calls quicdev_room(). -ENOMEM, -EINTR,
+ *	-EAGAIN, -EBUSY: the core offers the key again after a while. Any other
+ *	error: the core offers the key again when the netdev has changed
  * @quic_dev_del: forget a key and wipe it. No packet for the key is queued
  *	above the driver any more, nor will be; packets that the driver itself
  *	still holds must be sealed or dropped. Called once for each
  *	@quic_dev_add that returned 0 or -EINPROGRESS, also while the device is
  *	going down. Context: process, may sleep, RTNL may or may not be held;
- *	calls are serialised
+ *	calls for one netdev are serialised
  *
- * The core holds a lock of its own around both calls. Whoever takes a device
- * down holds RTNL and waits for this lock: so neither function may take RTNL, a
- * devlink instance lock, or a lock under which netdevs are closed, and neither
- * may call quicdev_keys_reset().
+ * The core holds a lock around both calls, one for each netdev. Whoever takes
+ * the netdev down holds RTNL and waits for this lock: so neither function may
+ * take RTNL, a devlink instance lock, or a lock under which netdevs are closed,
+ * and neither may call quicdev_keys_reset().
  *
  * Contract of ndo_start_xmit(): if quicdev_skb_ext() returns an extension,
  * every packet in the skb must leave sealed or not at all. A driver that cannot
@@ -233,7 +269,10 @@ static inline void *quicdev_state(struct quicdev_key *key)
 	return key->driver_state;
 }
 
+struct sk_buff *quicdev_encrypt_skb(struct sk_buff *skb);
 void quicdev_add_done(struct quicdev_key *key, int err);
+void quicdev_key_stop(struct quicdev_key *key);
+void quicdev_room(struct net_device *netdev);
 void quicdev_keys_reset(struct net_device *netdev);
 #endif
 

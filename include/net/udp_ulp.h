@@ -7,18 +7,28 @@
 
 #include <linux/jump_label.h>
 #include <linux/net.h>
+#include <linux/rcupdate.h>
 #include <linux/sockptr.h>
+#include <linux/stringify.h>
 #include <linux/udp.h>
+#include <net/udp.h>
 
 struct inet_cork;
 struct module;
-struct msghdr;
 struct sk_buff;
+struct udp_ulp_ops;
 
 #define UDP_ULP_NAME_MAX	16
 
-/* Last of the socket options, and control messages, of ULPs */
-#define UDP_ULP_LAST		UDP_QUIC_INFO
+/* Socket options and control messages at level SOL_UDP that are set aside for
+ * ULPs. Each of them is owned by at most one.
+ */
+#define UDP_ULP_FIRST		(UDP_ULP + 1)
+#define UDP_ULP_LAST		(UDP_ULP + 15)
+
+/* Loads the module of the ULP that owns the socket option @opt */
+#define MODULE_ALIAS_UDP_ULP_OPT(opt) \
+	MODULE_ALIAS("udp-ulp-opt-" __stringify(opt))
 
 /**
  * struct udp_ulp_tx - how one sendmsg() call differs from plain UDP
@@ -26,11 +36,12 @@ struct sk_buff;
  *	     struct as its first argument and in ascending order of offsets;
  *	     NULL where the user's data goes out as it is
  * @finish: called with the complete skb and its cork, before the UDP header is
- *	    filled in; may sleep. On error the skb is freed, nothing is sent,
- *	    and the error goes to the caller of sendmsg()
+ *	    filled in; may sleep. It may clear the GSO size of the cork, to send
+ *	    a single datagram. On error the skb is freed, nothing is sent, and
+ *	    the error goes to the caller of sendmsg()
  * @room: bytes that @getfrag produces beyond the user's
- * @cmsg: type of the control message that the ULP has consumed, 0 if there is
- *	  none. UDP refuses control messages of other ULPs
+ * @cmsg_ops: the ULP, if it has consumed its control message, else NULL. UDP
+ *	      refuses control messages of ULPs that were not consumed
  *
  * Lives on the stack of &udp_ulp_ops.sendmsg, usually inside a larger struct.
  */
@@ -38,9 +49,9 @@ struct udp_ulp_tx {
 	int (*getfrag)(void *from, char *to, int offset, int len, int odd,
 		       struct sk_buff *skb);
 	int (*finish)(struct udp_ulp_tx *tx, struct sk_buff *skb,
-		      const struct inet_cork *cork);
+		      struct inet_cork *cork);
 	unsigned int room;
-	int cmsg;
+	const struct udp_ulp_ops *cmsg_ops;
 };
 
 /**
@@ -68,32 +79,48 @@ struct udp_ulp {
  * struct udp_ulp_ops - an upper layer protocol over UDP
  * @list: entry in the list of registered ULPs
  * @name: for setsockopt(UDP_ULP) and the module alias "udp-ulp-<name>"
+ * @first_opt: first of the socket options that the ULP owns; they lie between
+ *	       UDP_ULP_FIRST and UDP_ULP_LAST, and each that is to load the
+ *	       module needs a MODULE_ALIAS_UDP_ULP_OPT()
+ * @last_opt: last of these
+ * @cmsg: control message to sendmsg() that the ULP owns, a number between
+ *	  @first_opt and @last_opt; 0 for none
  * @owner: module; referenced by every socket that the ULP is attached to
  * @init: returns the new state of @sk or an ERR_PTR(). Socket locked, may sleep
  * @release: frees it. The socket is being destroyed: no other call is under
- *	     way, the socket is not locked. May sleep
- * @setsockopt: socket options of the ULP, see udp_ulp_options. Socket not
- *		locked and perhaps not attached: see udp_ulp_attach()
+ *	     way, the socket is not locked. May sleep. Readers of
+ *	     udp_ulp_get_rcu() may still be there: what they look at has to be
+ *	     freed after a grace period
+ * @setsockopt: the ULP's socket options. Socket not locked and perhaps not
+ *		attached: see udp_ulp_attach()
+ * @getsockopt: as @setsockopt; NULL if there is nothing to read
  * @sendmsg: takes over a sendmsg() call that has control messages, and calls
  *	     back @send at most once. Socket not locked, may sleep
  */
 struct udp_ulp_ops {
 	struct list_head list;
 	char name[UDP_ULP_NAME_MAX];
+	int first_opt;
+	int last_opt;
+	int cmsg;
 	struct module *owner;
 
 	struct udp_ulp *(*init)(struct sock *sk);
 	void (*release)(struct udp_ulp *ulp);
 	int (*setsockopt)(struct sock *sk, const struct udp_ulp_ops *ops,
 			  int optname, sockptr_t optval, unsigned int optlen);
+	int (*getsockopt)(struct sock *sk, const struct udp_ulp_ops *ops,
+			  int optname, sockopt_t *opt);
 	int (*sendmsg)(struct sock *sk, struct udp_ulp *ulp,
 		       struct msghdr *msg, size_t len, udp_ulp_send_t send);
 };
 
-int __udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len,
-		  struct udp_ulp_tx *tx);
-
 #ifdef CONFIG_UDP_ULP
+
+/* UDP's own part of sendmsg() is a function that ULPs can call. Without ULPs it
+ * is all of sendmsg().
+ */
+#define __udp_ulp_send
 
 DECLARE_STATIC_KEY_FALSE(udp_ulp_needed_key);
 
@@ -101,73 +128,59 @@ int udp_register_ulp(struct udp_ulp_ops *ops);
 void udp_unregister_ulp(struct udp_ulp_ops *ops);
 struct udp_ulp *udp_ulp_attach(struct sock *sk, const struct udp_ulp_ops *ops);
 void udp_ulp_release(struct sock *sk);
+int udp_ulp_attach_name(struct sock *sk, sockptr_t optval, unsigned int optlen);
 int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
 		       unsigned int optlen);
-int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt);
+int udp_ulp_getsockopt(struct sock *sk, int optname, sockopt_t *opt);
+int __udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len,
+		  struct udp_ulp_tx *tx);
+bool udp_ulp_cmsg_pending(struct msghdr *msg);
+int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
+		     struct inet_cork *cork);
 
 /**
- * udp_ulp_get - the ULP of a socket
+ * udp_ulp_get - the ULP of a socket that is in use
  * @sk: UDP socket
  *
- * A ULP stays attached until the socket is destroyed, so it is valid wherever
- * the caller's hold on the socket keeps that from happening.
+ * A ULP stays attached until the socket is destroyed, which a caller prevents
+ * who came by a file, or has locked the socket. Others use udp_ulp_get_rcu().
+ * Only the bit is read, next to what UDP reads anyway, if there is no ULP.
  *
  * Return: the state, or NULL.
  */
 static inline struct udp_ulp *udp_ulp_get(const struct sock *sk)
 {
-	if (!static_branch_unlikely(&udp_ulp_needed_key))
+	if (!static_branch_unlikely(&udp_ulp_needed_key) ||
+	    !udp_test_bit(ULP, sk))
 		return NULL;
-	return rcu_dereference_check(udp_sk(sk)->ulp, 1);
+	return rcu_dereference_check(udp_sk(sk)->ulp,
+				     !sock_flag(sk, SOCK_DEAD));
 }
 
-/* UDP_ULP, and the range that is set aside for options of ULPs */
-static inline bool udp_ulp_option(int optname)
+/* The same under rcu_read_lock(), for whoever has found the socket somehow */
+static inline struct udp_ulp *udp_ulp_get_rcu(const struct sock *sk)
 {
-	return optname >= UDP_ULP && optname <= UDP_ULP_LAST;
+	return rcu_dereference(udp_sk(sk)->ulp);
 }
 
-#else
-
-static inline struct udp_ulp *udp_ulp_get(const struct sock *sk)
+/* The ULP that a sendmsg() call concerns: its work is asked for by a control
+ * message. Calls without one do not look at the socket.
+ */
+static inline struct udp_ulp *udp_ulp_of_call(const struct sock *sk,
+					      const struct msghdr *msg)
 {
-	return NULL;
+	if (!static_branch_unlikely(&udp_ulp_needed_key) ||
+	    !msg->msg_controllen)
+		return NULL;
+	return udp_ulp_get(sk);
 }
 
-static inline void udp_ulp_release(struct sock *sk)
-{
-}
-
-static inline bool udp_ulp_option(int optname)
-{
-	return false;
-}
-
-static inline int udp_ulp_setsockopt(struct sock *sk, int optname,
-				     sockptr_t optval, unsigned int optlen)
-{
-	return -ENOPROTOOPT;
-}
-
-static inline int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt)
-{
-	return -ENOPROTOOPT;
-}
-
-#endif /* CONFIG_UDP_ULP */
-
-/* Control messages to sendmsg() that only a ULP understands */
-static inline bool udp_ulp_cmsg(int type)
-{
-	return type > UDP_ULP && type <= UDP_ULP_LAST;
-}
-
-/* Has the ULP consumed this control message? If not, ignoring it would grant a
+/* Has the ULP consumed its control message? If not, ignoring it would grant a
  * request for encryption with plaintext.
  */
 static inline bool udp_ulp_owns_cmsg(const struct udp_ulp_tx *tx, int type)
 {
-	return tx && tx->cmsg == type;
+	return tx && tx->cmsg_ops && tx->cmsg_ops->cmsg == type;
 }
 
 /* Does the ULP build this call's payload? */
@@ -176,17 +189,86 @@ static inline bool udp_ulp_builds(const struct udp_ulp_tx *tx)
 	return tx && tx->getfrag;
 }
 
-static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
-				 const struct inet_cork *cork)
+/* May a call not be appended to a corked datagram? Control messages of what is
+ * appended are not read.
+ */
+static inline bool udp_ulp_refuses_cork(const struct udp_ulp_tx *tx,
+					struct msghdr *msg)
 {
-	int err;
-
-	if (!udp_ulp_builds(tx))
-		return 0;
-	err = tx->finish(tx, skb, cork);
-	if (err)
-		kfree_skb(skb);
-	return err;
+	return tx ? udp_ulp_builds(tx) : udp_ulp_cmsg_pending(msg);
 }
+
+static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
+				 struct inet_cork *cork)
+{
+	return udp_ulp_builds(tx) ? __udp_ulp_finish(tx, skb, cork) : 0;
+}
+
+#else
+
+#define __udp_ulp_send		__always_inline
+
+static inline struct udp_ulp *udp_ulp_get(const struct sock *sk)
+{
+	return NULL;
+}
+
+static inline struct udp_ulp *udp_ulp_of_call(const struct sock *sk,
+					      const struct msghdr *msg)
+{
+	return NULL;
+}
+
+static inline void udp_ulp_release(struct sock *sk)
+{
+}
+
+static inline int udp_ulp_attach_name(struct sock *sk, sockptr_t optval,
+				      unsigned int optlen)
+{
+	return -ENOPROTOOPT;
+}
+
+static inline int udp_ulp_setsockopt(struct sock *sk, int optname,
+				     sockptr_t optval, unsigned int optlen)
+{
+	return -ENOPROTOOPT;
+}
+
+static inline int udp_ulp_getsockopt(struct sock *sk, int optname,
+				     sockopt_t *opt)
+{
+	return -ENOPROTOOPT;
+}
+
+static inline int __udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len,
+				struct udp_ulp_tx *tx)
+{
+	return udp_sendmsg(sk, msg, len);
+}
+
+static inline bool udp_ulp_owns_cmsg(const struct udp_ulp_tx *tx, int type)
+{
+	return false;
+}
+
+static inline bool udp_ulp_builds(const struct udp_ulp_tx *tx)
+{
+	return false;
+}
+
+static inline bool udp_ulp_refuses_cork(const struct udp_ulp_tx *tx,
+					struct msghdr *msg)
+{
+	return false;
+}
+
+static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
+				 struct inet_cork *cork)
+{
+	return 0;
+}
+
+#endif /* CONFIG_UDP_ULP */
 
 #endif /* _NET_UDP_ULP_H */

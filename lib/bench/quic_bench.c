@@ -414,11 +414,13 @@ static void flow_opt(const struct flow *f, int fd, int name,
 	struct quic_connection_info ci;
 
 	memset(&ci, 0, sizeof(ci));
-	memcpy(ci.key.conn_id + sizeof(ci.key.conn_id) - opt.cid_len, f->cid,
-	       opt.cid_len);
-	ci.key.conn_id_length = opt.cid_len;
 	ci.key.flow_id = f->id;
-	memcpy(&ci.key.dst, to, addr_len(to));
+	if (!f->id) {
+		memcpy(ci.key.conn_id + sizeof(ci.key.conn_id) - opt.cid_len,
+		       f->cid, opt.cid_len);
+		ci.key.conn_id_length = opt.cid_len;
+		memcpy(&ci.key.peer, to, addr_len(to));
+	}
 	ci.cipher_type = ciphers[opt.cipher].type;
 	ci.conn_payload_key_gen = f->gen;
 	memcpy(ci.payload_key, f->keys.key, len);

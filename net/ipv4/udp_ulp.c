@@ -6,29 +6,15 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/net_tstamp.h>
+#include <linux/skbuff.h>
 #include <linux/skmsg.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <net/inet_sock.h>
 #include <net/sock.h>
 #include <net/udp.h>
 #include <net/udp_ulp.h>
-#include <uapi/linux/quic.h>
-
-/**
- * struct udp_ulp_range - socket options that belong to a ULP
- * @first: first option
- * @last: last option
- * @name: name of the ULP
- */
-struct udp_ulp_range {
-	int first;
-	int last;
-	char name[UDP_ULP_NAME_MAX];
-};
-
-static const struct udp_ulp_range udp_ulp_options[] = {
-	{ UDP_QUIC_ADD_TX_CONNECTION, UDP_QUIC_INFO, QUIC_CRYPTO_ULP_NAME },
-};
 
 static DEFINE_SPINLOCK(udp_ulp_list_lock);
 static LIST_HEAD(udp_ulp_list);
@@ -48,25 +34,60 @@ static struct udp_ulp_ops *udp_ulp_find(const char *name)
 	return NULL;
 }
 
-/* As for TCP, a name loads its module only for an administrator */
-static const struct udp_ulp_ops *udp_ulp_find_autoload(const char *name)
+/* Find a ULP that owns one of these socket options */
+static struct udp_ulp_ops *udp_ulp_find_opt(int first, int last)
+{
+	struct udp_ulp_ops *ops;
+
+	list_for_each_entry_rcu(ops, &udp_ulp_list, list,
+				lockdep_is_held(&udp_ulp_list_lock)) {
+		if (first <= ops->last_opt && ops->first_opt <= last)
+			return ops;
+	}
+	return NULL;
+}
+
+/* Find a ULP by its name or, if @name is NULL, by an option that it owns. The
+ * caller gives back a reference on its module.
+ */
+static const struct udp_ulp_ops *udp_ulp_lookup(const char *name, int optname)
 {
 	const struct udp_ulp_ops *ops;
 
 	rcu_read_lock();
-	ops = udp_ulp_find(name);
-#ifdef CONFIG_MODULES
-	if (!ops && capable(CAP_NET_ADMIN)) {
-		rcu_read_unlock();
-		request_module("udp-ulp-%s", name);
-		rcu_read_lock();
-		ops = udp_ulp_find(name);
-	}
-#endif
+	ops = name ? udp_ulp_find(name) : udp_ulp_find_opt(optname, optname);
 	if (ops && !try_module_get(ops->owner))
 		ops = NULL;
 	rcu_read_unlock();
 	return ops;
+}
+
+/* As for TCP, modules are loaded for administrators only */
+static const struct udp_ulp_ops *udp_ulp_autoload(const char *name, int optname)
+{
+	const struct udp_ulp_ops *ops = udp_ulp_lookup(name, optname);
+
+	if (ops || !capable(CAP_NET_ADMIN))
+		return ops;
+	if (name)
+		request_module("udp-ulp-%s", name);
+	else
+		request_module("udp-ulp-opt-%d", optname);
+	return udp_ulp_lookup(name, optname);
+}
+
+static bool udp_ulp_option(int optname)
+{
+	return optname >= UDP_ULP_FIRST && optname <= UDP_ULP_LAST;
+}
+
+static bool udp_ulp_ops_valid(const struct udp_ulp_ops *ops)
+{
+	return udp_ulp_option(ops->first_opt) &&
+	       udp_ulp_option(ops->last_opt) &&
+	       ops->first_opt <= ops->last_opt &&
+	       (!ops->cmsg || (ops->cmsg >= ops->first_opt &&
+			       ops->cmsg <= ops->last_opt));
 }
 
 /**
@@ -74,14 +95,19 @@ static const struct udp_ulp_ops *udp_ulp_find_autoload(const char *name)
  * @ops: its description, which must stay
  *
  * Context: process.
- * Return: 0, or -EEXIST when the name is taken.
+ * Return: 0; -EEXIST if the name or one of the options is taken; -EINVAL if
+ * the options are not in the range of ULPs, or the control message is not
+ * among them.
  */
 int udp_register_ulp(struct udp_ulp_ops *ops)
 {
 	int err = 0;
 
+	if (!udp_ulp_ops_valid(ops))
+		return -EINVAL;
 	spin_lock(&udp_ulp_list_lock);
-	if (udp_ulp_find(ops->name))
+	if (udp_ulp_find(ops->name) ||
+	    udp_ulp_find_opt(ops->first_opt, ops->last_opt))
 		err = -EEXIST;
 	else
 		list_add_tail_rcu(&ops->list, &udp_ulp_list);
@@ -137,6 +163,8 @@ static struct udp_ulp *udp_ulp_init(struct sock *sk,
 	/* Never disabled: anyone could make the kernel patch itself all day */
 	static_branch_enable(&udp_ulp_needed_key);
 	rcu_assign_pointer(up->ulp, ulp);
+	/* Who sees the bit before the pointer finds no ULP: no harm is done */
+	udp_set_bit(ULP, sk);
 	return ulp;
 }
 
@@ -170,6 +198,9 @@ EXPORT_SYMBOL_GPL(udp_ulp_attach);
  * udp_ulp_release - let go of a socket's ULP, if it has one
  * @sk: UDP socket that is being destroyed
  *
+ * The socket can still be found, for example by socket diagnostics, so RCU
+ * readers of the ULP's state may still be there.
+ *
  * Context: process, sleeps.
  */
 void udp_ulp_release(struct sock *sk)
@@ -202,72 +233,154 @@ static int udp_ulp_copy_name(char *name, sockptr_t optval, unsigned int optlen)
 	return 0;
 }
 
-static int udp_ulp_owner_name(char *name, int optname)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(udp_ulp_options); i++) {
-		if (optname < udp_ulp_options[i].first ||
-		    optname > udp_ulp_options[i].last)
-			continue;
-		strscpy(name, udp_ulp_options[i].name, UDP_ULP_NAME_MAX);
-		return 0;
-	}
-	return -ENOPROTOOPT;
-}
-
 /**
- * udp_ulp_setsockopt - UDP_ULP, and socket options of upper layer protocols
+ * udp_ulp_attach_name - setsockopt(UDP_ULP)
  * @sk: UDP socket
- * @optname: option
- * @optval: value of setsockopt()
+ * @optval: name of a ULP
  * @optlen: bytes of @optval
  *
  * Context: process, socket not locked.
- * Return: 0, -ENOENT if there is no such ULP, or the ULP's own error.
+ * Return: 0, -ENOENT if there is no such ULP, -EINVAL without a name, -EFAULT,
+ * or an error of udp_ulp_attach().
  */
-int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
-		       unsigned int optlen)
+int udp_ulp_attach_name(struct sock *sk, sockptr_t optval, unsigned int optlen)
 {
 	const struct udp_ulp_ops *ops;
 	char name[UDP_ULP_NAME_MAX];
 	int err;
 
-	if (optname == UDP_ULP)
-		err = udp_ulp_copy_name(name, optval, optlen);
-	else
-		err = udp_ulp_owner_name(name, optname);
+	err = udp_ulp_copy_name(name, optval, optlen);
 	if (err)
 		return err;
-	ops = udp_ulp_find_autoload(name);
+	ops = udp_ulp_autoload(name, 0);
 	if (!ops)
 		return -ENOENT;
-	if (optname == UDP_ULP)
-		err = PTR_ERR_OR_ZERO(udp_ulp_attach(sk, ops));
-	else
-		err = ops->setsockopt(sk, ops, optname, optval, optlen);
+	err = PTR_ERR_OR_ZERO(udp_ulp_attach(sk, ops));
 	module_put(ops->owner);
 	return err;
 }
 
 /**
- * udp_ulp_getsockopt - UDP_ULP: the name of the attached ULP
+ * udp_ulp_setsockopt - socket options of upper layer protocols
  * @sk: UDP socket
- * @opt: room for the name, of which at most UDP_ULP_NAME_MAX bytes are used;
- *	 its length becomes the bytes written, 0 if there is no ULP
+ * @optname: option that UDP does not know
+ * @optval: value of setsockopt()
+ * @optlen: bytes of @optval
  *
- * Context: process.
- * Return: 0, -EINVAL or -EFAULT.
+ * Context: process, socket not locked.
+ * Return: 0, -ENOPROTOOPT if no ULP owns the option, or the ULP's own error.
  */
-int udp_ulp_getsockopt(struct sock *sk, sockopt_t *opt)
+int udp_ulp_setsockopt(struct sock *sk, int optname, sockptr_t optval,
+		       unsigned int optlen)
+{
+	const struct udp_ulp_ops *ops;
+	int err;
+
+	if (!udp_ulp_option(optname))
+		return -ENOPROTOOPT;
+	ops = udp_ulp_autoload(NULL, optname);
+	if (!ops)
+		return -ENOPROTOOPT;
+	err = ops->setsockopt(sk, ops, optname, optval, optlen);
+	module_put(ops->owner);
+	return err;
+}
+
+/* The name of the attached ULP, or nothing. At most UDP_ULP_NAME_MAX bytes */
+static int udp_ulp_getname(const struct sock *sk, sockopt_t *opt)
 {
 	const struct udp_ulp *ulp = udp_ulp_get(sk);
 
-	if (opt->optlen < 0)
-		return -EINVAL;
 	opt->optlen = ulp ? min(opt->optlen, UDP_ULP_NAME_MAX) : 0;
 	if (opt->optlen && copy_to_iter(ulp->ops->name, opt->optlen,
 					&opt->iter_out) != opt->optlen)
 		return -EFAULT;
 	return 0;
+}
+
+/**
+ * udp_ulp_getsockopt - UDP_ULP, and socket options of upper layer protocols
+ * @sk: UDP socket
+ * @optname: option that UDP does not know
+ * @opt: value of getsockopt(), whose length becomes the bytes written. UDP_ULP
+ *	 reads the name of the attached ULP, nothing if there is none
+ *
+ * Context: process.
+ * Return: 0, -EINVAL, -EFAULT, -ENOPROTOOPT if no ULP owns the option or its
+ * owner has nothing to read, or the ULP's own error.
+ */
+int udp_ulp_getsockopt(struct sock *sk, int optname, sockopt_t *opt)
+{
+	const struct udp_ulp_ops *ops;
+	int err = -ENOPROTOOPT;
+
+	if (optname == UDP_ULP)
+		return udp_ulp_getname(sk, opt);
+	if (!udp_ulp_option(optname))
+		return -ENOPROTOOPT;
+	ops = udp_ulp_autoload(NULL, optname);
+	if (!ops)
+		return -ENOPROTOOPT;
+	if (ops->getsockopt)
+		err = ops->getsockopt(sk, ops, optname, opt);
+	module_put(ops->owner);
+	return err;
+}
+
+/**
+ * udp_ulp_cmsg_pending - does a message ask for an upper layer protocol's work?
+ * @msg: message that is to be appended to a corked datagram
+ *
+ * UDP does not read control messages of what is appended. That a request for
+ * encryption is there must not go unnoticed, though, whether or not the socket
+ * has a ULP. What follows a malformed message is not looked at: sockets with a
+ * ULP do not get here with one.
+ *
+ * Return: true if it does.
+ */
+bool udp_ulp_cmsg_pending(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+
+	for_each_cmsghdr(cmsg, msg) {
+		if (!CMSG_OK(msg, cmsg))
+			return false;
+		if (cmsg->cmsg_level == SOL_UDP &&
+		    udp_ulp_option(cmsg->cmsg_type))
+			return true;
+	}
+	return false;
+}
+
+/* A call that fails gives back its id, as it does in ip_append_data() */
+static void udp_ulp_put_tskey(const struct sk_buff *skb,
+			      const struct inet_cork *cork)
+{
+	struct sock *sk = skb->sk;
+
+	if (skb_shinfo(skb)->tx_flags & SKBTX_ANY_TSTAMP &&
+	    READ_ONCE(sk->sk_tsflags) & SOF_TIMESTAMPING_OPT_ID &&
+	    !(cork->flags & IPCORK_TS_OPT_ID))
+		atomic_dec(&sk->sk_tskey);
+}
+
+/**
+ * __udp_ulp_finish - let the ULP that has built a datagram finish it
+ * @tx: the ULP's part of the call
+ * @skb: complete but for the UDP header
+ * @cork: its cork
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error; @skb is then freed.
+ */
+int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
+		     struct inet_cork *cork)
+{
+	int err = tx->finish(tx, skb, cork);
+
+	if (err) {
+		udp_ulp_put_tskey(skb, cork);
+		kfree_skb(skb);
+	}
+	return err;
 }

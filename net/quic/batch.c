@@ -131,13 +131,13 @@ static bool quic_bytes_equal(const u8 *a, const u8 *b, unsigned int len)
 int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		   unsigned int cid_len, u64 expected)
 {
-	const u8 *pn = hdr + 1 + cid_len;
+	const u8 *pn = hdr + quic_pn_off(cid_len);
 
 	/* The sample starts 4 bytes after the packet number does and is as
 	 * long as the tag, so these 4 bytes must be there.
 	 */
 	BUILD_BUG_ON(QUIC_HP_SAMPLE_SIZE != QUIC_TAG_SIZE);
-	if (len < 1 + cid_len + QUIC_MAX_PKT_NUM_LEN)
+	if (len < quic_sample_off(cid_len))
 		return -EINVAL;
 	if (hdr[0] & QUIC_HDR_LONG)
 		return -EINVAL;
@@ -195,7 +195,7 @@ static unsigned int quic_batch_parse_run(struct quic_batch *b, unsigned int i,
 	unsigned int shift = 8 * (QUIC_MAX_PKT_NUM_LEN - pkt.pn_len);
 	unsigned int off = quic_batch_pkt_off(b, i), end, max;
 	unsigned int stride = b->layout.stride;
-	unsigned int hdr_len = 1 + b->cid_len;
+	unsigned int hdr_len = quic_pn_off(b->cid_len);
 	u32 pn;
 
 	end = min(b->off + b->layout.wire_len, piece->end);
@@ -214,30 +214,63 @@ static unsigned int quic_batch_parse_run(struct quic_batch *b, unsigned int i,
 	return i;
 }
 
+/**
+ * quic_batch_refuse - note which packet is refused, and why
+ * @b: batch
+ * @i: index of the packet
+ * @hdr: its header, which quic_pkt_parse() would refuse
+ */
+void quic_batch_refuse(struct quic_batch *b, unsigned int i, const u8 *hdr)
+{
+	b->refused = i;
+	if (quic_batch_pkt_len(b, i) - QUIC_TAG_SIZE <
+	    quic_sample_off(b->cid_len))
+		b->reason = QUIC_REASON_SHORT;
+	else if (hdr[0] & QUIC_HDR_LONG)
+		b->reason = QUIC_REASON_LONG_HEADER;
+	else
+		b->reason = QUIC_REASON_PKT_NUM;
+}
+
+/* Does a packet belong to those before it? */
+static int quic_batch_compare(struct quic_batch *b, unsigned int i,
+			      const u8 *hdr)
+{
+	u8 phase = !!(hdr[0] & QUIC_HDR_KEY_PHASE);
+
+	if (!i)
+		b->phase = phase;
+	b->refused = i;
+	if (!quic_bytes_equal(hdr + 1, b->cid, b->cid_len))
+		b->reason = QUIC_REASON_CID;
+	else if (phase != b->phase)
+		b->reason = QUIC_REASON_PHASE;
+	return b->reason ? -EBADMSG : 0;
+}
+
 /* Parse packet @i from @hdr, and compare it with its predecessors */
 static int quic_batch_parse_one(struct quic_batch *b, unsigned int i,
 				const u8 *hdr, u64 expected)
 {
 	unsigned int len = quic_batch_pkt_len(b, i) - QUIC_TAG_SIZE;
 	struct quic_pkt *pkt = &b->pkts[i];
-	u8 phase;
 	int err;
 
 	if (i)
 		expected = pkt[-1].pn + 1;
 	err = quic_pkt_parse(pkt, hdr, len, b->cid_len, expected);
+	if (err) {
+		quic_batch_refuse(b, i, hdr);
+		return err;
+	}
+	err = quic_batch_compare(b, i, hdr);
 	if (err)
 		return err;
-	if (!quic_bytes_equal(hdr + 1, b->cid, b->cid_len))
-		return -EINVAL;
-	phase = !!(hdr[0] & QUIC_HDR_KEY_PHASE);
-	if (!i)
-		b->phase = phase;
-	if (phase != b->phase)
-		return -EINVAL;
 	if (i && pkt->pn != expected)
 		b->consecutive = false;
 	b->pn_lens |= BIT(pkt->pn_len);
+	if (!(hdr[0] & QUIC_HDR_FIXED))
+		b->fixed = false;
 	return 0;
 }
 
@@ -246,8 +279,8 @@ static int quic_batch_parse_one(struct quic_batch *b, unsigned int i,
  * @b: batch of quic_batch_alloc(); what it says of headers is filled in
  * @expected: expected number of the first packet; the others' follow from it
  *
- * Return: 0; -EINVAL as of quic_pkt_parse(), for another connection ID, or if
- * packets differ in their Key Phase.
+ * Return: 0; -EINVAL as of quic_pkt_parse(); -EBADMSG for another connection
+ * ID, or if packets differ in their Key Phase.
  */
 int quic_batch_parse(struct quic_batch *b, u64 expected)
 {
@@ -260,7 +293,9 @@ int quic_batch_parse(struct quic_batch *b, u64 expected)
 	const u8 *hdr;
 	int err;
 
+	b->fixed = true;
 	b->consecutive = true;
+	b->reason = QUIC_REASON_NONE;
 	b->pn_lens = 0;
 	while (i < b->layout.npkts) {
 		len = quic_batch_pkt_len(b, i);
@@ -294,7 +329,7 @@ int quic_batch_parse(struct quic_batch *b, u64 expected)
  */
 int quic_batch_sample(const struct quic_batch *b, unsigned int i, u8 *sample)
 {
-	unsigned int pos = 1 + b->cid_len + QUIC_MAX_PKT_NUM_LEN;
+	unsigned int pos = quic_sample_off(b->cid_len);
 	const u8 *data = b->pkts[i].data;
 
 	if (!data)

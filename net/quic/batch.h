@@ -14,6 +14,43 @@
 struct sk_buff;
 
 /**
+ * enum quic_reason - why a call is refused, for the tracepoint quic_seal_error
+ * @QUIC_REASON_NONE: the error says it
+ * @QUIC_REASON_CMSG: a control message is malformed, is there twice or has
+ *		      another size
+ * @QUIC_REASON_FLAGS: flags of the control message
+ * @QUIC_REASON_CID_LEN: conn_id_length of the control message
+ * @QUIC_REASON_NEXT_PKT_NUM: next_pkt_num of the control message
+ * @QUIC_REASON_LAYOUT: the data do not make packets, or too many
+ * @QUIC_REASON_UDP: UDP has refused the call before it came to sealing
+ * @QUIC_REASON_SOCKET: checksums are off, or UDP_SEGMENT has changed
+ * @QUIC_REASON_MTU: packets would become fragments
+ * @QUIC_REASON_SHORT: a packet ends before the header-protection sample
+ * @QUIC_REASON_LONG_HEADER: a packet has a long header
+ * @QUIC_REASON_PKT_NUM: a packet number is more than QUIC_MAX_PKT_NUM
+ * @QUIC_REASON_CID: a packet has another connection ID
+ * @QUIC_REASON_PHASE: a packet has another Key Phase than the first
+ * @QUIC_REASON_LOST: the packets were sealed, and refused afterwards
+ */
+enum quic_reason {
+	QUIC_REASON_NONE,
+	QUIC_REASON_CMSG,
+	QUIC_REASON_FLAGS,
+	QUIC_REASON_CID_LEN,
+	QUIC_REASON_NEXT_PKT_NUM,
+	QUIC_REASON_LAYOUT,
+	QUIC_REASON_UDP,
+	QUIC_REASON_SOCKET,
+	QUIC_REASON_MTU,
+	QUIC_REASON_SHORT,
+	QUIC_REASON_LONG_HEADER,
+	QUIC_REASON_PKT_NUM,
+	QUIC_REASON_CID,
+	QUIC_REASON_PHASE,
+	QUIC_REASON_LOST,
+};
+
+/**
  * struct quic_layout - geometry of the packets of a call
  * @user_len: bytes that the user passes
  * @wire_len: bytes on the wire, tags included
@@ -39,8 +76,12 @@ struct quic_layout {
  * @phase: Key Phase bit of all packets, found by quic_batch_parse()
  * @pn_lens: bit n is set if a packet has a packet number of n bytes, found by
  *	     quic_batch_parse()
+ * @fixed: all packets have the fixed bit, which RFC 9287 allows to be 0; found
+ *	   by quic_batch_parse()
  * @consecutive: each packet number is one more than the previous one, found by
  *		 quic_batch_parse()
+ * @reason: why quic_batch_parse() has refused a packet
+ * @refused: index of this packet
  * @pkts: parsed headers, filled in by quic_batch_parse()
  * @one: storage of @pkts for a single packet
  */
@@ -52,7 +93,10 @@ struct quic_batch {
 	u8 cid_len;
 	u8 phase;
 	u8 pn_lens;
+	bool fixed;
 	bool consecutive;
+	u8 reason;
+	u8 refused;
 	struct quic_pkt *pkts;
 	struct quic_pkt one;
 };
@@ -63,6 +107,7 @@ int quic_layout_init(struct quic_layout *l, size_t len, unsigned int gso_size,
 int quic_batch_alloc(struct quic_batch *b, gfp_t gfp);
 void quic_batch_free(struct quic_batch *b);
 int quic_batch_parse(struct quic_batch *b, u64 expected);
+void quic_batch_refuse(struct quic_batch *b, unsigned int i, const u8 *hdr);
 int quic_batch_sample(const struct quic_batch *b, unsigned int i, u8 *sample);
 int quic_batch_clear_tags(struct quic_batch *b);
 
@@ -95,11 +140,25 @@ static inline unsigned int quic_batch_pkt_off(const struct quic_batch *b,
 	return b->off + i * b->layout.stride;
 }
 
+/* Where the packet number is, behind the first byte and the connection ID */
+static inline unsigned int quic_pn_off(unsigned int cid_len)
+{
+	return 1 + cid_len;
+}
+
 /* First byte, connection ID, packet number: the associated data of the AEAD */
 static inline unsigned int quic_batch_hdr_len(const struct quic_batch *b,
 					      const struct quic_pkt *pkt)
 {
-	return 1 + b->cid_len + pkt->pn_len;
+	return quic_pn_off(b->cid_len) + pkt->pn_len;
+}
+
+/* Where the header-protection sample is, RFC 9001 5.4.2: as if the packet
+ * number had its full length
+ */
+static inline unsigned int quic_sample_off(unsigned int cid_len)
+{
+	return quic_pn_off(cid_len) + QUIC_MAX_PKT_NUM_LEN;
 }
 
 #endif /* _NET_QUIC_BATCH_H */

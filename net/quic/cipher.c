@@ -76,10 +76,23 @@ const struct quic_cipher *quic_cipher_find(u16 type)
 	return NULL;
 }
 
-/* The kernel lacks the cipher, or FIPS mode forbids it */
+/* What crypto_alloc_*() may answer has other meanings for options. The kernel
+ * lacks the cipher, FIPS mode forbids it, or it has failed its self-test; or
+ * others are just setting it up, which the next call will find done.
+ */
 static int quic_alg_error(long err)
 {
-	return err == -ENOENT ? -EOPNOTSUPP : err;
+	switch (err) {
+	case -ENOMEM:
+	case -EINTR:
+		return err;
+	case -EAGAIN:
+	case -EEXIST:
+	case -ETIMEDOUT:
+		return -EAGAIN;
+	default:
+		return -EOPNOTSUPP;
+	}
 }
 
 /**

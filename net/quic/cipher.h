@@ -62,7 +62,7 @@ struct quic_hp {
 /**
  * struct quic_prot - what protects a batch, for one context
  * @cipher: cipher
- * @iv: IV of the key, RFC 9001 5.3
+ * @iv: IV of the key and the path, see quic_path_iv()
  * @secret: bytes of the key
  * @tfm: AEAD transform with the key, NULL for ChaCha20-Poly1305
  * @hp: header protection
@@ -71,7 +71,7 @@ struct quic_hp {
  */
 struct quic_prot {
 	const struct quic_cipher *cipher;
-	const u8 *iv;
+	u8 iv[QUIC_MAX_IV_SIZE];
 	const u8 *secret;
 	struct crypto_aead *tfm;
 	const struct quic_hp *hp;

@@ -8,6 +8,7 @@
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
+#include <net/sock.h>
 
 #include "flow.h"
 #include "net.h"
@@ -38,7 +39,7 @@ static const struct rhashtable_params quic_tuples_params = {
 };
 
 static const struct rhashtable_params quic_ids_params = {
-	.head_offset = offsetof(struct quic_flow, id_node),
+	.head_offset = offsetof(struct quic_flow, node),
 	.key_offset = offsetof(struct quic_flow, id),
 	.key_len = sizeof_field(struct quic_flow, id),
 	.automatic_shrinking = true,
@@ -54,6 +55,7 @@ static struct quic_key *quic_flow_slot_key(const struct quic_flows *fs,
 
 static void quic_flow_free(struct quic_flow *flow)
 {
+	quic_offload_flow_free(flow);
 	quic_hp_destroy(&flow->hp);
 	kfree_sensitive(flow);
 }
@@ -78,27 +80,39 @@ void quic_flow_put(struct quic_flow *flow)
 	queue_rcu_work(quic_crypto_wq, &flow->rwork);
 }
 
-/* Empty the slots. The record of what a key has sealed goes with its last slot.
- * A sender that already holds a key finishes its call with it.
+/* Empty a slot. A sender that has taken packet numbers of its key finishes its
+ * call with it.
  */
-static void quic_flow_drop_keys(struct quic_flows *fs, struct quic_flow *flow)
+static void quic_flow_drop_key(struct quic_flows *fs, struct quic_flow *flow,
+			       unsigned int phase)
 {
-	struct quic_key *key;
-	unsigned int phase;
+	struct quic_key *key = quic_flow_slot_key(fs, flow, phase);
 
-	for (phase = 0; phase < ARRAY_SIZE(flow->slot); phase++) {
-		key = quic_flow_slot_key(fs, flow, phase);
-		if (!key)
-			continue;
-		RCU_INIT_POINTER(flow->slot[phase].key, NULL);
-		quic_offload_drop(&flow->slot[phase]);
-		quic_key_uninstall(key);
-	}
+	if (!key)
+		return;
+	RCU_INIT_POINTER(flow->slot[phase].key, NULL);
+	quic_offload_drop(&flow->slot[phase], key);
+	quic_key_uninstall(key, flow->path_id);
 }
 
-/* Called after removal from the tables, or while they are destroyed */
-static void quic_flow_unlinked(struct quic_flows *fs, struct quic_flow *flow)
+static void quic_flow_drop_keys(struct quic_flows *fs, struct quic_flow *flow)
 {
+	unsigned int phase;
+
+	for (phase = 0; phase < ARRAY_SIZE(flow->slot); phase++)
+		quic_flow_drop_key(fs, flow, phase);
+}
+
+/* Remove a flow from the tables, with its keys */
+static void quic_flow_remove(struct quic_flows *fs, struct quic_flow *flow)
+{
+	if (flow->id)
+		rhashtable_remove_fast(&fs->ids, &flow->node, quic_ids_params);
+	else
+		rhashtable_remove_fast(&fs->tuples, &flow->node,
+				       quic_tuples_params);
+	list_del(&flow->list);
+	WRITE_ONCE(flow->removed, true);
 	quic_flow_drop_keys(fs, flow);
 	atomic_dec(&quic_crypto_net(fs->net)->nr_flows);
 	QUIC_DEC_STATS(fs->net, CURR_TX_SW);
@@ -108,40 +122,76 @@ static void quic_flow_unlinked(struct quic_flows *fs, struct quic_flow *flow)
 static int quic_flow_set_key(struct quic_flows *fs, struct quic_flow *flow,
 			     const struct quic_connection_info *info)
 {
+	const struct quic_key_id id = {
+		.net	= fs->net,
+		.uid	= sk_uid(fs->sk),
+		.cipher	= flow->hp.cipher,
+		.secret	= info->payload_key,
+	};
 	u8 gen = info->conn_payload_key_gen;
 	struct quic_slot *slot = &flow->slot[gen & 1];
 	struct quic_key *key, *old;
 
-	key = quic_key_install(fs->net, flow->hp.cipher, info->payload_key,
-			       info->payload_iv);
+	key = quic_key_install(&id, info->payload_iv, flow->path_id);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 	old = quic_flow_slot_key(fs, flow, gen & 1);
 	WRITE_ONCE(flow->gen, gen);
 	rcu_assign_pointer(slot->key, key);
 	if (old) {
-		quic_offload_drop(slot);
-		quic_key_uninstall(old);
+		quic_offload_drop(slot, old);
+		quic_key_uninstall(old, flow->path_id);
 	}
 	return 0;
 }
 
-/* The flow exists: @info must be its next generation (RFC 9001 6.1) */
+static bool quic_flow_no_header_key(const struct quic_connection_info *info,
+				    const struct quic_cipher *cipher)
+{
+	static const u8 zero[QUIC_MAX_KEY_SIZE];
+
+	return !crypto_memneq(info->header_key, zero, cipher->key_size);
+}
+
+/* Does @info say what never changes about the flow? */
+static bool quic_flow_same(const struct quic_flow *flow,
+			   const struct quic_connection_info *info)
+{
+	const struct quic_hp *hp = &flow->hp;
+
+	return info->cipher_type == hp->cipher->type &&
+	       info->key.path_id == flow->path_id &&
+	       (!crypto_memneq(info->header_key, hp->key,
+			       hp->cipher->key_size) ||
+		quic_flow_no_header_key(info, hp->cipher));
+}
+
+/* Key of a live generation, or NULL */
+static struct quic_key *quic_flow_gen_key(const struct quic_flows *fs,
+					  const struct quic_flow *flow, u8 gen)
+{
+	u8 behind = flow->gen - gen;
+
+	return behind <= 1 ? quic_flow_slot_key(fs, flow, gen & 1) : NULL;
+}
+
+/* The flow exists: @info must be its next generation (RFC 9001 6.1). Never take
+ * keys of one connection for those of another one.
+ */
 static int quic_flow_add_gen(struct quic_flows *fs, struct quic_flow *flow,
 			     const struct quic_connection_info *info)
 {
-	u8 ahead = info->conn_payload_key_gen - flow->gen;
+	u8 gen = info->conn_payload_key_gen;
+	const struct quic_key *key;
 
-	if (!ahead)
-		return -EEXIST;
-	if (ahead == U8_MAX && quic_flow_slot_key(fs, flow, !(flow->gen & 1)))
-		return -EEXIST;
-	if (ahead != 1 || info->cipher_type != flow->hp.cipher->type)
-		return -EINVAL;
-	if (info->key.flow_id && info->key.flow_id != flow->id)
-		return -EINVAL;
-	if (crypto_memneq(info->header_key, flow->hp.key,
-			  flow->hp.cipher->key_size))
+	if (!quic_flow_same(flow, info))
+		return -EADDRINUSE;
+	key = quic_flow_gen_key(fs, flow, gen);
+	if (key)
+		return quic_key_equal(key, info->payload_key,
+				      info->payload_iv) ?
+		       -EEXIST : -EADDRINUSE;
+	if ((u8)(gen - flow->gen) != 1)
 		return -EINVAL;
 	return quic_flow_set_key(fs, flow, info);
 }
@@ -164,6 +214,7 @@ quic_flow_alloc(const struct quic_tuple *tuple,
 	}
 	flow->tuple = *tuple;
 	flow->id = info->key.flow_id;
+	flow->path_id = info->key.path_id;
 	refcount_set(&flow->ref, 1);
 	return flow;
 }
@@ -172,18 +223,16 @@ static int quic_flow_link(struct quic_flows *fs, struct quic_flow *flow)
 {
 	int err;
 
-	if (flow->id) {
-		err = rhashtable_lookup_insert_fast(&fs->ids, &flow->id_node,
+	if (flow->id)
+		err = rhashtable_lookup_insert_fast(&fs->ids, &flow->node,
 						    quic_ids_params);
-		if (err)
-			return err;
-	}
-	err = rhashtable_lookup_insert_fast(&fs->tuples, &flow->node,
-					    quic_tuples_params);
-	if (err && flow->id)
-		rhashtable_remove_fast(&fs->ids, &flow->id_node,
-				       quic_ids_params);
-	return err;
+	else
+		err = rhashtable_lookup_insert_fast(&fs->tuples, &flow->node,
+						    quic_tuples_params);
+	if (!err)
+		list_add(&flow->list, &fs->list);
+	/* The table is growing */
+	return err == -EBUSY ? -EAGAIN : err;
 }
 
 static int quic_flow_add_new(struct quic_flows *fs,
@@ -194,6 +243,8 @@ static int quic_flow_add_new(struct quic_flows *fs,
 	struct quic_flow *flow;
 	int err;
 
+	if (quic_flow_no_header_key(info, quic_cipher_find(info->cipher_type)))
+		return -ENOENT;
 	if (atomic_inc_return(&qn->nr_flows) > READ_ONCE(qn->max_flows)) {
 		err = -ENOSPC;
 		goto err_uncount;
@@ -223,16 +274,28 @@ err_uncount:
 	return err;
 }
 
+/* The caller holds quic_flows.lock. A flow with an id is that id and nothing
+ * else: peers and NATs choose connection IDs and addresses.
+ */
+static struct quic_flow *quic_flow_find(struct quic_flows *fs,
+					const struct quic_tuple *tuple, u32 id)
+{
+	if (id)
+		return rhashtable_lookup_fast(&fs->ids, &id, quic_ids_params);
+	return rhashtable_lookup_fast(&fs->tuples, tuple, quic_tuples_params);
+}
+
 /**
  * quic_flow_add - add a flow, or the next key generation of a flow
  * @fs: flows of the socket
- * @tuple: destination and connection ID of the flow
+ * @tuple: destination and connection ID of a flow without an id
  * @info: the rest, checked as far as it does not depend on other flows
  *
  * Context: process, sleeps.
  * Return: 0 or a negative error, which has changed nothing: -EEXIST if the flow
- * has this generation or another flow has this flow_id, -EINVAL if the flow and
- * @info do not go together, -ENOSPC at the namespace's limit.
+ * has this very generation, -EADDRINUSE if the flow has other keys, -EINVAL if
+ * this is not its next generation, -ENOENT if there is no flow to update,
+ * -ENOSPC at the namespace's limit.
  */
 int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 		  const struct quic_connection_info *info)
@@ -241,45 +304,125 @@ int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 	int err;
 
 	mutex_lock(&fs->lock);
-	flow = rhashtable_lookup_fast(&fs->tuples, tuple, quic_tuples_params);
+	flow = quic_flow_find(fs, tuple, info->key.flow_id);
 	if (flow)
 		err = quic_flow_add_gen(fs, flow, info);
 	else
 		err = quic_flow_add_new(fs, tuple, info);
 	mutex_unlock(&fs->lock);
-	trace_quic_flow_add(fs, tuple, info->cipher_type,
+	trace_quic_flow_add(fs, tuple, info->key.flow_id, info->cipher_type,
 			    info->conn_payload_key_gen, err);
 	return err;
 }
 
-/**
- * quic_flow_del - remove a flow with all its keys
- * @fs: flows of the socket
- * @tuple: destination and connection ID of the flow
- * @id: flow_id of the flow, or 0 to compare only @tuple
- *
- * Context: process, sleeps.
- * Return: 0, or -ENOENT.
- */
-int quic_flow_del(struct quic_flows *fs, const struct quic_tuple *tuple,
-		  u32 id)
+static int quic_flow_del_locked(struct quic_flows *fs,
+				const struct quic_tuple *tuple,
+				const struct quic_connection_info *info)
 {
+	u8 gen = info->conn_payload_key_gen;
 	struct quic_flow *flow;
 
-	mutex_lock(&fs->lock);
-	flow = rhashtable_lookup_fast(&fs->tuples, tuple, quic_tuples_params);
-	if (!flow || (id && id != flow->id)) {
-		mutex_unlock(&fs->lock);
+	flow = quic_flow_find(fs, tuple, info->key.flow_id);
+	if (!flow || (info->key.path_id && info->key.path_id != flow->path_id))
 		return -ENOENT;
+	if (!(info->key.flags & QUIC_CONN_GENERATION)) {
+		quic_flow_remove(fs, flow);
+		return 0;
 	}
-	rhashtable_remove_fast(&fs->tuples, &flow->node, quic_tuples_params);
-	if (flow->id)
-		rhashtable_remove_fast(&fs->ids, &flow->id_node,
-				       quic_ids_params);
-	quic_flow_unlinked(fs, flow);
-	mutex_unlock(&fs->lock);
-	trace_quic_flow_del(fs, tuple);
+	if (!quic_flow_gen_key(fs, flow, gen))
+		return -ENOKEY;
+	quic_flow_drop_key(fs, flow, gen & 1);
 	return 0;
+}
+
+/**
+ * quic_flow_del - remove a flow with all its keys, or one of its generations
+ * @fs: flows of the socket
+ * @tuple: destination and connection ID of a flow without an id
+ * @info: flow_id, path_id and flags; with QUIC_CONN_GENERATION the generation
+ *
+ * A flow stays without its only generation, until it gets the next one.
+ *
+ * Context: process, sleeps.
+ * Return: 0, -ENOENT if there is no such flow, or -ENOKEY if it does not have
+ * the generation.
+ */
+int quic_flow_del(struct quic_flows *fs, const struct quic_tuple *tuple,
+		  const struct quic_connection_info *info)
+{
+	int err;
+
+	mutex_lock(&fs->lock);
+	err = quic_flow_del_locked(fs, tuple, info);
+	mutex_unlock(&fs->lock);
+	if (!err)
+		trace_quic_flow_del(fs, tuple, info->key.flow_id,
+				    info->key.flags & QUIC_CONN_GENERATION ?
+				    info->conn_payload_key_gen : -1);
+	return err;
+}
+
+/**
+ * quic_flow_del_all - remove all flows with their keys
+ * @fs: flows of the socket
+ *
+ * Context: process, sleeps.
+ */
+void quic_flow_del_all(struct quic_flows *fs)
+{
+	struct quic_flow *flow, *next;
+
+	mutex_lock(&fs->lock);
+	list_for_each_entry_safe(flow, next, &fs->list, list) {
+		quic_flow_remove(fs, flow);
+		cond_resched();
+	}
+	mutex_unlock(&fs->lock);
+}
+
+/* Describe a live generation. The caller holds quic_flows.lock. */
+static void quic_flow_info_gen(struct quic_flows *fs,
+			       const struct quic_flow *flow, u8 gen,
+			       struct quic_info_generation *info)
+{
+	struct quic_key *key = quic_flow_gen_key(fs, flow, gen);
+
+	if (!key)
+		return;
+	quic_key_info(key, flow->path_id, info);
+	info->ifindex = quic_offload_ifindex(&flow->slot[gen & 1]);
+	info->gen = gen;
+	info->installed = 1;
+}
+
+/**
+ * quic_flow_info - describe a flow
+ * @fs: flows of the socket
+ * @tuple: destination and connection ID of a flow without an id
+ * @info: flow_id and path_id of the flow; its generations are filled in
+ *
+ * Context: process, sleeps.
+ * Return: 0, or -ENOENT if there is no such flow.
+ */
+int quic_flow_info(struct quic_flows *fs, const struct quic_tuple *tuple,
+		   struct quic_info *info)
+{
+	const struct quic_connection_info_key *key = &info->key;
+	const struct quic_flow *flow;
+
+	mutex_lock(&fs->lock);
+	info->flows = atomic_read(&fs->tuples.nelems) +
+		      atomic_read(&fs->ids.nelems);
+	flow = quic_flow_find(fs, tuple, key->flow_id);
+	if (flow && key->path_id && key->path_id != flow->path_id)
+		flow = NULL;
+	if (flow) {
+		quic_flow_info_gen(fs, flow, flow->gen, &info->generations[0]);
+		quic_flow_info_gen(fs, flow, flow->gen - 1,
+				   &info->generations[1]);
+	}
+	mutex_unlock(&fs->lock);
+	return flow ? 0 : -ENOENT;
 }
 
 /* The most specific match wins. The caller holds rcu_read_lock(). */
@@ -360,7 +503,7 @@ static void quic_flow_prefetch_key(const struct quic_flow *flow, u64 pn)
 		return;
 	prefetchw(&key->ref);
 	prefetchw(&key->tx.lock);
-	prefetchw(&key->tx.window.map[BIT_WORD(pn % QUIC_PN_WINDOW)]);
+	prefetchw(&key->tx.path.window.map[BIT_WORD(pn % QUIC_PN_WINDOW)]);
 	prefetch(&flow->hp);
 }
 
@@ -416,26 +559,28 @@ struct quic_key *quic_flow_get_key(struct quic_flow *flow, unsigned int phase)
 	rcu_read_unlock();
 	if (key)
 		return key;
-	return ERR_PTR(rcu_access_pointer(flow->slot[!phase].key) ? -ENOKEY :
-								    -ENOENT);
+	return ERR_PTR(READ_ONCE(flow->removed) ? -ENOENT : -ENOKEY);
 }
 
 /**
  * quic_flows_init - set up the tables of a socket in one direction
  * @fs: filled in
- * @net: namespace of the socket
+ * @sk: socket
  * @dir: direction
  *
  * Context: process, sleeps.
  * Return: 0 or a negative error.
  */
-int quic_flows_init(struct quic_flows *fs, struct net *net, enum quic_dir dir)
+int quic_flows_init(struct quic_flows *fs, const struct sock *sk,
+		    enum quic_dir dir)
 {
 	int err;
 
-	fs->net = net;
+	fs->sk = sk;
+	fs->net = sock_net(sk);
 	fs->dir = dir;
 	mutex_init(&fs->lock);
+	INIT_LIST_HEAD(&fs->list);
 	err = rhashtable_init(&fs->tuples, &quic_tuples_params);
 	if (err)
 		return err;
@@ -443,11 +588,6 @@ int quic_flows_init(struct quic_flows *fs, struct net *net, enum quic_dir dir)
 	if (err)
 		rhashtable_destroy(&fs->tuples);
 	return err;
-}
-
-static void quic_flows_destroy_one(void *ptr, void *arg)
-{
-	quic_flow_unlinked(arg, ptr);
 }
 
 /**
@@ -458,8 +598,7 @@ static void quic_flows_destroy_one(void *ptr, void *arg)
  */
 void quic_flows_destroy(struct quic_flows *fs)
 {
-	mutex_lock(&fs->lock);
+	quic_flow_del_all(fs);
 	rhashtable_destroy(&fs->ids);
-	rhashtable_free_and_destroy(&fs->tuples, quic_flows_destroy_one, fs);
-	mutex_unlock(&fs->lock);
+	rhashtable_destroy(&fs->tuples);
 }

@@ -8,12 +8,14 @@
 #include <linux/refcount.h>
 #include <linux/rhashtable-types.h>
 #include <linux/spinlock.h>
+#include <linux/uidgid.h>
 #include <linux/workqueue.h>
 
 #include "cipher.h"
 #include "pktnum.h"
 
 struct net;
+struct quic_info_generation;
 struct quic_offload;
 
 /**
@@ -27,25 +29,56 @@ enum quic_dir {
 };
 
 /**
+ * struct quic_path - what a key has sealed on a path of multipath QUIC
+ * @next: next path of the key
+ * @id: number of the path
+ * @users: slots of flows that use the key on this path; with 0, nothing may be
+ *	   sealed on it. Changed under quic_keys_lock and &quic_key_tx.lock
+ * @window: packet numbers sealed
+ */
+struct quic_path {
+	struct quic_path *next;
+	u32 id;
+	unsigned int users;
+	struct quic_pn_window window;
+};
+
+/**
  * struct quic_key_tx - what a key that seals has sealed
  * @lock: protects the other members; it is never held over crypto
- * @sealed: number of packets sealed
+ * @sealed: number of packets sealed, on all paths
  * @limit: upper limit of @sealed, RFC 9001 6.6
- * @window: packet numbers sealed
+ * @path: first path, the only one as a rule; then those that are in use
  */
 struct quic_key_tx {
 	spinlock_t lock;	/* see above */
 	u64 sealed;
 	u64 limit;
-	struct quic_pn_window window;
+	struct quic_path path;
+};
+
+/**
+ * struct quic_key_id - identity of a key
+ * @net: namespace
+ * @uid: owner of the socket that installs the key
+ * @cipher: cipher
+ * @secret: @cipher->key_size bytes
+ */
+struct quic_key_id {
+	struct net *net;
+	kuid_t uid;
+	const struct quic_cipher *cipher;
+	const u8 *secret;
 };
 
 /**
  * struct quic_key - AEAD key of one generation, shared by all that installed it
  * @node: entry in the table of keys
+ * @hash: keyed hash of @net, @uid and @secret
  * @ref: references, dropped in any context; the last one frees by @rwork
  * @users: slots of flows that hold the key, protected by quic_keys_lock
  * @net: namespace of these flows; valid while there are @users
+ * @uid: owner of their sockets
  * @cipher: cipher
  * @tfm: AEAD transform, NULL for ChaCha20-Poly1305
  * @iv: IV, RFC 9001 5.3
@@ -56,9 +89,11 @@ struct quic_key_tx {
  */
 struct quic_key {
 	struct rhash_head node;
+	u64 hash;
 	refcount_t ref;
 	unsigned int users;
-	const struct net *net;
+	struct net *net;
+	kuid_t uid;
 	const struct quic_cipher *cipher;
 	struct crypto_aead *tfm;
 	u8 iv[QUIC_MAX_IV_SIZE];
@@ -71,27 +106,34 @@ struct quic_key {
 /**
  * struct quic_slot - one of the live key generations of a flow
  * @key: key, NULL if the slot is empty
- * @offload: the key in a device, changed under quic_offload_lock
- * @tried: token of the last attempt to offer the key to a device, see
- *	   quic_offload_attempt()
+ * @offload: the key in a device, or offered to a device
+ * @tried: &quic_offload_dev.gen of the device that has refused the key
+ * @retry: when to offer it again all the same, in jiffies; 0: never
+ * @blocked: &quic_offload_dev.gen of the device that packets of the flow cannot
+ *	     get to without being changed on the way; survives key updates
  */
 struct quic_slot {
 	struct quic_key __rcu *key;
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
 	struct quic_offload __rcu *offload;
 	unsigned long tried;
+	unsigned long retry;
+	unsigned long blocked;
 #endif
 };
 
-struct quic_key *quic_key_install(struct net *net,
-				  const struct quic_cipher *cipher,
-				  const u8 *secret, const u8 *iv);
-void quic_key_uninstall(struct quic_key *key);
+struct quic_key *quic_key_install(const struct quic_key_id *id, const u8 *iv,
+				  u32 path_id);
+void quic_key_uninstall(struct quic_key *key, u32 path_id);
+bool quic_key_equal(const struct quic_key *key, const u8 *secret,
+		    const u8 *iv);
 void quic_key_put(struct quic_key *key);
-int quic_key_reserve(struct quic_key *key, const struct quic_pkt *pkts,
-		     unsigned int n);
-void quic_key_release(struct quic_key *key, const struct quic_pkt *pkts,
-		      unsigned int n);
+int quic_key_reserve(struct quic_key *key, u32 path_id,
+		     const struct quic_pkt *pkts, unsigned int n);
+void quic_key_release(struct quic_key *key, u32 path_id,
+		      const struct quic_pkt *pkts, unsigned int n);
+void quic_key_info(struct quic_key *key, u32 path_id,
+		   struct quic_info_generation *info);
 int quic_keys_init(void);
 void quic_keys_exit(void);
 
@@ -103,21 +145,26 @@ static inline void quic_key_hold(struct quic_key *key)
 /**
  * quic_key_prot - protection by a key in process context
  * @key: AEAD key
+ * @path_id: path of multipath QUIC
  * @hp: header protection
  *
  * Return: the protection, valid as long as @key and @hp are held.
  */
 static inline struct quic_prot quic_key_prot(const struct quic_key *key,
+					     u32 path_id,
 					     const struct quic_hp *hp)
 {
-	return (struct quic_prot) {
+	struct quic_prot prot = {
 		.cipher	= key->cipher,
-		.iv	= key->iv,
 		.secret	= key->secret,
 		.tfm	= key->tfm,
 		.hp	= hp,
 		.gfp	= GFP_KERNEL,
 	};
+
+	memcpy(prot.iv, key->iv, sizeof(prot.iv));
+	quic_path_iv(prot.iv, path_id);
+	return prot;
 }
 
 #endif /* _NET_QUIC_KEY_H */

@@ -21,7 +21,7 @@ static struct udp_ulp *quic_ulp_init(struct sock *sk)
 	if (!qs)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < QUIC_DIRS && !err; i++)
-		err = quic_flows_init(&qs->dir[i], sock_net(sk), i);
+		err = quic_flows_init(&qs->dir[i], sk, i);
 	if (!err)
 		return &qs->ulp;
 
@@ -38,15 +38,19 @@ static void quic_ulp_release(struct udp_ulp *ulp)
 
 	for (i = 0; i < QUIC_DIRS; i++)
 		quic_flows_destroy(&qs->dir[i]);
-	kfree(qs);
+	kfree_rcu(qs, rcu);
 }
 
 static struct udp_ulp_ops quic_ulp_ops = {
 	.name		= QUIC_CRYPTO_ULP_NAME,
+	.first_opt	= UDP_QUIC_ADD_TX_CONNECTION,
+	.last_opt	= UDP_QUIC_RX_DROP,
+	.cmsg		= UDP_QUIC_ENCRYPT,
 	.owner		= THIS_MODULE,
 	.init		= quic_ulp_init,
 	.release	= quic_ulp_release,
 	.setsockopt	= quic_setsockopt,
+	.getsockopt	= quic_getsockopt,
 	.sendmsg	= quic_sendmsg,
 };
 
@@ -91,3 +95,6 @@ module_exit(quic_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("QUIC packet protection for UDP sockets");
 MODULE_ALIAS("udp-ulp-" QUIC_CRYPTO_ULP_NAME);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_ADD_TX_CONNECTION);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_DEL_TX_CONNECTION);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_INFO);

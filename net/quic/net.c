@@ -14,9 +14,11 @@
 #include <net/netns/generic.h>
 
 #include "net.h"
+#include "retired.h"
 
 #define QUIC_DEFAULT_MAX_FLOWS	65536
-#define QUIC_NR_SYSCTLS		2
+#define QUIC_DEFAULT_MAX_DEVICE_KEYS	16384
+#define QUIC_NR_SYSCTLS		3
 
 struct workqueue_struct *quic_crypto_wq;
 
@@ -46,6 +48,7 @@ static const struct snmp_mib quic_mib_list[] = {
 	SNMP_MIB_ITEM("QuicTxKeyLimit", QUIC_MIB_TX_KEY_LIMIT),
 	SNMP_MIB_ITEM("QuicTxMalformed", QUIC_MIB_TX_MALFORMED),
 	SNMP_MIB_ITEM("QuicTxOtherError", QUIC_MIB_TX_OTHER_ERROR),
+	SNMP_MIB_ITEM("QuicTxLost", QUIC_MIB_TX_LOST),
 	SNMP_MIB_ITEM("QuicCurrTxDevice", QUIC_MIB_CURR_TX_DEVICE),
 	SNMP_MIB_ITEM("QuicTxDevice", QUIC_MIB_TX_DEVICE),
 	SNMP_MIB_ITEM("QuicTxDeviceError", QUIC_MIB_TX_DEVICE_ERROR),
@@ -108,6 +111,14 @@ static const struct ctl_table *quic_sysctl_table(struct net *net)
 			.extra1		= SYSCTL_ZERO,
 		},
 		{
+			.procname	= "max_device_keys",
+			.data		= &qn->max_device_keys,
+			.maxlen		= sizeof(qn->max_device_keys),
+			.mode		= mode,
+			.proc_handler	= proc_dointvec_minmax,
+			.extra1		= SYSCTL_ZERO,
+		},
+		{
 			.procname	= "seal_limit",
 			.data		= &qn->seal_limit,
 			.maxlen		= sizeof(qn->seal_limit),
@@ -161,6 +172,9 @@ static int __net_init quic_net_init(struct net *net)
 	int err;
 
 	qn->max_flows = QUIC_DEFAULT_MAX_FLOWS;
+	qn->max_device_keys = net_eq(net, &init_net) ?
+		QUIC_DEFAULT_MAX_DEVICE_KEYS :
+		READ_ONCE(quic_crypto_net(&init_net)->max_device_keys);
 	qn->mib = alloc_percpu(struct quic_mib);
 	if (!qn->mib)
 		return -ENOMEM;
@@ -183,6 +197,7 @@ static void __net_exit quic_net_exit(struct net *net)
 {
 	quic_sysctl_exit(net);
 	quic_proc_exit(net);
+	quic_retired_free(quic_crypto_net(net)->retired);
 	free_percpu(quic_crypto_net(net)->mib);
 }
 

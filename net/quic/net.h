@@ -10,6 +10,7 @@
 
 struct ctl_table_header;
 struct net;
+struct quic_retired;
 struct workqueue_struct;
 
 enum {
@@ -24,6 +25,7 @@ enum {
 	QUIC_MIB_TX_KEY_LIMIT,
 	QUIC_MIB_TX_MALFORMED,
 	QUIC_MIB_TX_OTHER_ERROR,
+	QUIC_MIB_TX_LOST,
 	QUIC_MIB_CURR_TX_DEVICE,
 	QUIC_MIB_TX_DEVICE,
 	QUIC_MIB_TX_DEVICE_ERROR,
@@ -43,15 +45,21 @@ struct quic_mib {
  * @mib: counters, shown in /proc/net/quic_stat
  * @nr_flows: number of flows installed
  * @max_flows: upper limit of @nr_flows, a sysctl
+ * @nr_device_keys: number of keys that are in devices, or offered to devices
+ * @max_device_keys: upper limit of @nr_device_keys, a sysctl
  * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
  *		limit of the cipher, has no effect
+ * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
  */
 struct quic_crypto_net {
 	struct quic_mib __percpu *mib;
 	atomic_t nr_flows;
 	int max_flows;
+	atomic_t nr_device_keys;
+	int max_device_keys;
 	unsigned long seal_limit;
+	struct quic_retired *retired;
 	struct ctl_table_header *sysctl;
 };
 

@@ -1,57 +1,136 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * QUIC packet protection by devices: which key is in which device
+ *
+ * sendmsg() only offers a key, and DEL only drops a reference: a work item of
+ * the device calls the driver. So nobody but the owner of a device waits for
+ * its driver. The DOC section "locking" in flow.h has the rules.
  */
 
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <linux/slab.h>
 #include <net/quic_core.h>
 #include <net/sock.h>
 
+#include "flow.h"
 #include "net.h"
 #include "offload.h"
 #include "trace.h"
 
-/* Nests inside RTNL (notifier) and quic_flows.lock (DEL). Held while drivers
- * are called.
+/* How long to wait after a refusal whose reason will not last, such as a lack
+ * of memory
  */
-static DEFINE_MUTEX(quic_offload_lock);
-static LIST_HEAD(quic_offload_list);
+#define QUIC_OFFLOAD_RETRY	HZ
 
-/* Incremented when a device has changed, so that it may accept what it has
- * refused before
- */
-static atomic_t quic_offload_seq = ATOMIC_INIT(1);
+static atomic_long_t quic_offload_gen;
 
-/**
- * quic_offload_attempt - token for an attempt to offer a key
- * @netdev: device
- *
- * Return: non-zero token for (device, generation). Equal to &quic_slot.tried:
- * do not offer again.
- */
-unsigned long quic_offload_attempt(const struct net_device *netdev)
+/* The device has changed: it may accept what it has refused before */
+static void quic_offload_dev_changed(struct quic_offload_dev *qdev)
 {
-	return (unsigned long)netdev + 2 * atomic_read(&quic_offload_seq) + 1;
+	unsigned long gen;
+
+	do {
+		gen = atomic_long_inc_return(&quic_offload_gen);
+	} while (!gen);
+	/* Pairs with quic_offload_dev_full() */
+	smp_store_mb(qdev->gen, gen);
+	WRITE_ONCE(qdev->full, false);
 }
 
-static struct net_device *quic_offload_netdev(const struct quic_offload *o)
+/* The device has refused a key that was offered when @qdev->gen was @gen. If it
+ * has changed since, there may be room again.
+ */
+static void quic_offload_dev_full(struct quic_offload_dev *qdev,
+				  unsigned long gen)
 {
-	return rcu_dereference_protected(o->netdev,
-					 lockdep_is_held(&quic_offload_lock));
+	smp_store_mb(qdev->full, true);
+	if (READ_ONCE(qdev->gen) != gen)
+		WRITE_ONCE(qdev->full, false);
+}
+
+static struct quic_offload_dev *
+quic_offload_dev_rcu(const struct net_device *netdev)
+{
+	struct quicdev *core = rcu_dereference(netdev->quicdev);
+
+	return core ? container_of(core, struct quic_offload_dev, core) : NULL;
+}
+
+static void quic_offload_dev_put(struct quic_offload_dev *qdev)
+{
+	if (refcount_dec_and_test(&qdev->ref))
+		kfree_rcu(qdev, rcu);
 }
 
 /* The driver forgets the key. No packet of it is on its way to the driver. */
-static void quic_offload_del(struct quic_offload *o, struct net_device *netdev)
+static void quic_offload_del(struct quic_offload *o)
 {
-	lockdep_assert_held(&quic_offload_lock);
+	struct quic_offload_dev *qdev = o->qdev;
+	struct net_device *netdev = qdev->netdev;
+
+	lockdep_assert_held(&qdev->lock);
+	if (o->state != QUIC_OFFLOAD_IN)
+		return;
+	RCU_INIT_POINTER(o->netdev, NULL);
+	o->state = QUIC_OFFLOAD_OUT;
+	clear_bit(o->qkey.key_gen & 1, &o->flow->phases);
 	trace_quic_device_del(netdev, &o->qkey);
-	WRITE_ONCE(netdev->quicdev_full, false);
 	netdev->quicdev_ops->quic_dev_del(netdev, QUICDEV_TX, &o->qkey);
 	list_del_init(&o->list);
-	netdev_put(netdev, &o->tracker);
+	WRITE_ONCE(qdev->full, false);
+	QUIC_DEC_STATS(o->net, CURR_TX_DEVICE);
+}
+
+static void quic_offload_flow_put(struct quic_offload_flow *oflow)
+{
+	if (oflow && refcount_dec_and_test(&oflow->ref))
+		kfree(oflow);
+}
+
+/**
+ * quic_offload_flow_free - a flow is freed
+ * @flow: flow
+ *
+ * Context: any.
+ */
+void quic_offload_flow_free(struct quic_flow *flow)
+{
+	quic_offload_flow_put(flow->offload);
+}
+
+/* Return: what devices have of @flow, with a reference, or NULL */
+static struct quic_offload_flow *quic_offload_flow_get(struct quic_flow *flow)
+{
+	static atomic64_t cookies;
+	struct quic_offload_flow *oflow, *old;
+
+	oflow = READ_ONCE(flow->offload);
+	if (oflow)
+		goto out;
+	oflow = kzalloc_obj(*oflow, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
+	if (!oflow)
+		return NULL;
+	refcount_set(&oflow->ref, 1);
+	oflow->cookie = atomic64_inc_return(&cookies);
+	old = cmpxchg(&flow->offload, NULL, oflow);
+	if (old) {
+		kfree(oflow);
+		oflow = old;
+	}
+out:
+	refcount_inc(&oflow->ref);
+	return oflow;
+}
+
+static bool quic_offload_charge(struct net *net)
+{
+	struct quic_crypto_net *qn = quic_crypto_net(net);
+
+	return atomic_add_unless(&qn->nr_device_keys, 1,
+				 READ_ONCE(qn->max_device_keys));
 }
 
 static void quic_offload_free(struct quic_offload *o)
@@ -60,24 +139,36 @@ static void quic_offload_free(struct quic_offload *o)
 		quic_aead_free(o->tfm);
 	if (o->hp.cipher)
 		quic_hp_destroy(&o->hp);
+	if (o->sk)
+		sock_put(o->sk);
 	quic_key_put(o->key);
-	kfree_sensitive(o);
-	/* Module exit waits for the work that calls this */
+	quic_offload_flow_put(o->flow);
+	atomic_dec(&quic_crypto_net(o->net)->nr_device_keys);
+	put_net_track(o->net, &o->ns_tracker);
+	quic_offload_dev_put(o->qdev);
+	memzero_explicit(&o->qkey, sizeof(o->qkey));
+	kfree_rcu(o, rcu);
+	/* Module exit waits for the work and for the sockets that call this */
 	module_put(THIS_MODULE);
 }
 
-static void quic_offload_free_work(struct work_struct *work)
+/* Let the work item of the device look at @o, which is not queued yet */
+static void quic_offload_kick(struct quic_offload *o)
 {
-	struct quic_offload *o = container_of(to_rcu_work(work),
-					      struct quic_offload, rwork);
-	struct net_device *netdev;
+	struct quic_offload_dev *qdev = o->qdev;
 
-	mutex_lock(&quic_offload_lock);
-	netdev = quic_offload_netdev(o);
-	if (netdev)
-		quic_offload_del(o, netdev);
-	mutex_unlock(&quic_offload_lock);
-	quic_offload_free(o);
+	/* From llist_add() on, the work may free @o and with it its reference */
+	refcount_inc(&qdev->ref);
+	llist_add(&o->todo, &qdev->todo);
+	if (!queue_work(quic_crypto_wq, &qdev->work))
+		quic_offload_dev_put(qdev);
+}
+
+/* The same at any time, for an offload that may be about to be freed */
+static void quic_offload_queue(struct quic_offload *o)
+{
+	if (!test_and_set_bit(0, &o->queued) && refcount_inc_not_zero(&o->ref))
+		quic_offload_kick(o);
 }
 
 /**
@@ -88,225 +179,414 @@ static void quic_offload_free_work(struct work_struct *work)
  */
 void quic_offload_put(struct quic_offload *offload)
 {
-	if (!refcount_dec_and_test(&offload->ref))
-		return;
-	INIT_RCU_WORK(&offload->rwork, quic_offload_free_work);
-	queue_rcu_work(quic_crypto_wq, &offload->rwork);
+	if (refcount_dec_and_test(&offload->ref))
+		quic_offload_kick(offload);
 }
 
 /**
- * quic_offload_alloc - prepare a key for a device
- * @key: key
- * @hp: header protection
+ * quic_offload_stop - leave no more packets to a device
+ * @offload: offload that the device has, held by the caller
+ * @why: reason, not QUIC_OFFLOAD_GO
  *
- * Sets up transforms that do not wait, for packets that end up on another
- * device. May load modules.
+ * The next sendmsg() seals in software. The key leaves the device after its
+ * last packet.
  *
- * Context: process, sleeps.
- * Return: an offload to be passed to quic_offload_bind(), or NULL.
+ * Context: any.
  */
-struct quic_offload *quic_offload_alloc(struct quic_key *key,
-					const struct quic_hp *hp)
+void quic_offload_stop(struct quic_offload *offload,
+		       enum quic_offload_stop why)
 {
-	struct quic_offload *o;
-	int err;
+	WRITE_ONCE(offload->stop, why);
+	quic_offload_queue(offload);
+}
 
-	o = kzalloc_obj(*o, GFP_KERNEL_ACCOUNT);
-	if (!o)
+static void quic_offload_key_done(struct quicdev_key *qkey, int err)
+{
+	struct quic_offload *o = quic_offload_of(qkey);
+
+	if (err) {
+		WRITE_ONCE(o->err, err);
+		quic_offload_queue(o);
+		return;
+	}
+	QUIC_INC_STATS(o->net, TX_DEVICE);
+	/* Pairs with quic_offload_get(): the driver has set up its state */
+	smp_store_release(&qkey->ready, true);
+}
+
+static void quic_offload_key_stop(struct quicdev_key *qkey)
+{
+	quic_offload_stop(quic_offload_of(qkey), QUIC_OFFLOAD_STOP_KEY);
+}
+
+static const struct quicdev_key_ops quic_offload_key_ops = {
+	.done	= quic_offload_key_done,
+	.stop	= quic_offload_key_stop,
+};
+
+/**
+ * quic_offload_alloc - prepare to offer a key to a device
+ * @sk: socket of the flow
+ * @flow: flow, held by the caller
+ * @key: key of @flow
+ * @netdev: device, for which quic_offload_wanted()
+ *
+ * Context: process; the caller holds rcu_read_lock().
+ * Return: an offload to be passed to quic_offload_offer() when it has a
+ * description of the key, or NULL.
+ */
+struct quic_offload *quic_offload_alloc(struct sock *sk,
+					struct quic_flow *flow,
+					struct quic_key *key,
+					struct net_device *netdev)
+{
+	struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
+	struct net *net = sock_net(sk);
+	struct quic_offload *o;
+
+	if (!qdev || !quic_offload_charge(net))
 		return NULL;
+	o = kzalloc_obj(*o, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
+	if (!o)
+		goto err_uncharge;
+	o->flow = quic_offload_flow_get(flow);
+	if (!o->flow)
+		goto err_free;
+	if (!refcount_inc_not_zero(&qdev->ref))
+		goto err_flow_put;
 	__module_get(THIS_MODULE);
+	o->qdev = qdev;
+	o->gen = READ_ONCE(qdev->gen);
 	quic_key_hold(key);
 	o->key = key;
-	refcount_set(&o->ref, 1);
+	sock_hold(sk);
+	o->sk = sk;
+	o->net = get_net_track(net, &o->ns_tracker, GFP_ATOMIC);
+	spin_lock_init(&o->lock);
 	INIT_LIST_HEAD(&o->list);
-	o->tfm = quic_aead_alloc(key->cipher, key->secret, CRYPTO_ALG_ASYNC);
-	if (IS_ERR(o->tfm))
-		goto err_free;
-	err = quic_hp_init(&o->hp, key->cipher, hp->key, CRYPTO_ALG_ASYNC);
-	if (err) {
-		o->hp.cipher = NULL;
-		goto err_free;
-	}
+	o->qkey.ops = &quic_offload_key_ops;
+	o->qkey.cookie = o->flow->cookie;
 	return o;
 
+err_flow_put:
+	quic_offload_flow_put(o->flow);
 err_free:
-	quic_offload_free(o);
+	kfree(o);
+err_uncharge:
+	atomic_dec(&quic_crypto_net(net)->nr_device_keys);
 	return NULL;
 }
 
-/* The device no longer counts as having the key, whatever happens to @o */
-static void quic_offload_unbind(struct quic_offload *o)
+/* The slot lets go of @o. The caller has removed @o from the slot, and must
+ * not touch @o any more.
+ */
+static void quic_offload_detached(struct quic_offload *o)
 {
-	lockdep_assert_held(&quic_offload_lock);
-	if (!o->bound)
-		return;
-	o->bound = false;
-	QUIC_DEC_STATS(o->net, CURR_TX_DEVICE);
-}
-
-static struct quic_offload *quic_offload_in(const struct quic_slot *slot)
-{
-	return rcu_dereference_protected(slot->offload,
-					 lockdep_is_held(&quic_offload_lock));
-}
-
-static void quic_offload_release(struct quic_slot *slot)
-{
-	struct quic_offload *o = quic_offload_in(slot);
-
-	if (!o)
-		return;
-	RCU_INIT_POINTER(slot->offload, NULL);
-	quic_offload_unbind(o);
+	spin_lock(&o->lock);
+	o->slot = NULL;
+	spin_unlock(&o->lock);
 	quic_offload_put(o);
 }
 
+static bool quic_slot_remove(struct quic_slot *slot, struct quic_offload *o)
+{
+	return unrcu_pointer(cmpxchg(&slot->offload, RCU_INITIALIZER(o),
+				     NULL)) == o;
+}
+
 /**
- * quic_offload_drop - the key of a slot has gone, release its offload
+ * quic_offload_drop - a key has left its slot, release its offload
  * @slot: slot that no longer has the key
+ * @key: key, held by the caller
  *
  * The driver keeps the key until the last packet for it has been sent.
  *
- * Context: process, sleeps.
+ * Context: process.
  */
-void quic_offload_drop(struct quic_slot *slot)
+void quic_offload_drop(struct quic_slot *slot, const struct quic_key *key)
 {
-	mutex_lock(&quic_offload_lock);
-	quic_offload_release(slot);
+	struct quic_offload *o;
+
+	/* The slot was emptied before, see quic_offload_offer() */
+	smp_mb();
+	rcu_read_lock();
+	o = rcu_dereference(slot->offload);
+	if (o && o->key == key && quic_slot_remove(slot, o))
+		quic_offload_detached(o);
+	rcu_read_unlock();
 	WRITE_ONCE(slot->tried, 0);
-	mutex_unlock(&quic_offload_lock);
 }
 
-static bool quic_offload_has_keys(const struct net_device *netdev)
-{
-	const struct quic_offload *o;
-
-	list_for_each_entry(o, &quic_offload_list, list) {
-		if (quic_offload_netdev(o) == netdev)
-			return true;
-	}
-	return false;
-}
-
-/* @netdev is known to be up, and stays up until the notifier of NETDEV_DOWN has
- * got quic_offload_lock, which the caller holds.
+/* The driver's answer or the device's fate makes the slot let go of @o. The
+ * slot and its flow stay as long as o->slot is set and o->lock is held.
  */
-static int quic_offload_add(struct sock *sk, struct quic_offload *o,
-			    struct net_device *netdev)
+static void quic_offload_detach(struct quic_offload *o, int err)
 {
+	enum quic_offload_stop stop = READ_ONCE(o->stop);
+	struct quic_slot *slot;
+	bool removed = false;
+
+	spin_lock(&o->lock);
+	slot = o->slot;
+	if (slot) {
+		o->slot = NULL;
+		WRITE_ONCE(slot->retry, err == -ENOMEM || err == -EINTR ||
+			   err == -EAGAIN || err == -EBUSY ?
+			   (jiffies + QUIC_OFFLOAD_RETRY) | 1 : 0);
+		if (err || stop == QUIC_OFFLOAD_STOP_KEY)
+			WRITE_ONCE(slot->tried, o->gen);
+		if (stop == QUIC_OFFLOAD_STOP_PATH)
+			WRITE_ONCE(slot->blocked, o->gen);
+		removed = quic_slot_remove(slot, o);
+	}
+	spin_unlock(&o->lock);
+	if (removed)
+		quic_offload_put(o);
+}
+
+static bool quic_offload_is_attached(struct quic_offload *o)
+{
+	bool attached;
+
+	spin_lock(&o->lock);
+	attached = o->slot;
+	spin_unlock(&o->lock);
+	return attached;
+}
+
+/* Set up transforms that do not wait, for packets that end up on another
+ * device. This may load modules, which may want RTNL.
+ */
+static int quic_offload_prepare(struct quic_offload *o)
+{
+	const struct quic_cipher *cipher = o->key->cipher;
+	int err;
+
+	o->tfm = quic_aead_alloc(cipher, o->key->secret, CRYPTO_ALG_ASYNC);
+	if (IS_ERR(o->tfm))
+		return PTR_ERR(o->tfm);
+	err = quic_hp_init(&o->hp, cipher, o->qkey.header_key,
+			   CRYPTO_ALG_ASYNC);
+	if (err)
+		o->hp.cipher = NULL;
+	return err;
+}
+
+/* A device that is up stays up until the notifier of NETDEV_DOWN has got the
+ * lock. Return: 1 if the driver was not asked, as the device is not there.
+ */
+static int quic_offload_add(struct quic_offload *o)
+{
+	struct quic_offload_dev *qdev = o->qdev;
+	struct net_device *netdev = qdev->netdev;
+	unsigned int phase = o->qkey.key_gen & 1;
 	struct netlink_ext_ack extack = {};
 	int err;
 
-	netdev_hold(netdev, &o->tracker, GFP_KERNEL);
-	err = netdev->quicdev_ops->quic_dev_add(netdev, sk, QUICDEV_TX,
+	lockdep_assert_held(&qdev->lock);
+	if (!netdev || !(netdev->flags & IFF_UP) ||
+	    !netif_device_present(netdev) || qdev->full)
+		return 1;
+	/* The generation before the last is still on its way out */
+	if (test_and_set_bit(phase, &o->flow->phases))
+		return 1;
+	o->gen = READ_ONCE(qdev->gen);
+	err = netdev->quicdev_ops->quic_dev_add(netdev, o->sk, QUICDEV_TX,
 						&o->qkey, &extack);
 	trace_quic_device_add(netdev, &o->qkey, err, extack._msg);
 	if (err && err != -EINPROGRESS) {
-		if (err == -ENOSPC && quic_offload_has_keys(netdev))
-			WRITE_ONCE(netdev->quicdev_full, true);
-		netdev_put(netdev, &o->tracker);
+		clear_bit(phase, &o->flow->phases);
 		return err;
 	}
-	if (!err)
-		quicdev_add_done(&o->qkey, 0);
-	list_add_tail(&o->list, &quic_offload_list);
+	QUIC_INC_STATS(o->net, CURR_TX_DEVICE);
+	o->state = QUIC_OFFLOAD_IN;
+	list_add_tail(&o->list, &qdev->keys);
 	rcu_assign_pointer(o->netdev, netdev);
+	if (!err)
+		quic_offload_key_done(&o->qkey, 0);
 	return 0;
 }
 
-static bool quic_offload_bind_locked(struct sock *sk, struct quic_slot *slot,
-				     struct quic_offload *o,
-				     struct net_device *netdev)
+/* The driver has refused the key of @o, now or after it had asked for time */
+static void quic_offload_refused(struct quic_offload *o, int err)
 {
-	struct net *net = sock_net(sk);
-	struct quic_offload *old;
+	struct quic_offload_dev *qdev = o->qdev;
 
-	/* DEL and key update empty the slot before they ask for the lock */
-	if (rcu_access_pointer(slot->key) != o->key ||
-	    !(netdev->flags & IFF_UP))
-		return false;
-	old = quic_offload_in(slot);
-	if (old && quic_offload_netdev(old))
-		return false;
-	quic_offload_release(slot);
-
-	if (quic_offload_add(sk, o, netdev)) {
-		QUIC_INC_STATS(net, TX_DEVICE_ERROR);
-		/* A full device is offered the key again when it has room */
-		if (!netdev->quicdev_full)
-			WRITE_ONCE(slot->tried, quic_offload_attempt(netdev));
-		return false;
-	}
-	o->net = net;
-	o->bound = true;
-	QUIC_INC_STATS(net, CURR_TX_DEVICE);
-	QUIC_INC_STATS(net, TX_DEVICE);
-	/* Packets of @sk that end up on another device are sealed there. Set
-	 * this before the first of them can be left to a device.
+	lockdep_assert_held(&qdev->lock);
+	o->state = QUIC_OFFLOAD_OUT;
+	QUIC_INC_STATS(o->net, TX_DEVICE_ERROR);
+	/* A full device is offered the key again when it has room. A device
+	 * without keys will not get room by losing one.
 	 */
-	smp_store_release(&sk->sk_validate_xmit_skb, quic_validate_xmit_skb);
-	rcu_assign_pointer(slot->offload, o);
-	return true;
+	if (err == -ENOSPC && !list_empty(&qdev->keys)) {
+		quic_offload_dev_full(qdev, o->gen);
+		err = 0;
+	}
+	quic_offload_detach(o, err);
+}
+
+/* Offer a key to the driver */
+static void quic_offload_enter(struct quic_offload *o)
+{
+	struct quic_offload_dev *qdev = o->qdev;
+	int err = 1;
+
+	if (quic_offload_is_attached(o))
+		err = quic_offload_prepare(o);
+
+	mutex_lock(&qdev->lock);
+	/* The slot may have let go of it meanwhile */
+	if (!err)
+		err = quic_offload_is_attached(o) ? quic_offload_add(o) : 1;
+	if (err < 0)
+		quic_offload_refused(o, err);
+	else if (err)
+		quic_offload_detach(o, 0);
+	mutex_unlock(&qdev->lock);
+
+	sock_put(o->sk);
+	o->sk = NULL;
+	quic_offload_put(o);
+}
+
+/* Something has happened to an offload that the driver knows */
+static void quic_offload_leave(struct quic_offload *o)
+{
+	struct quic_offload_dev *qdev = o->qdev;
+	bool last = !refcount_read(&o->ref);
+	int err;
+
+	clear_bit(0, &o->queued);
+	smp_mb__after_atomic();
+	err = READ_ONCE(o->err);
+	if (last || err) {
+		mutex_lock(&qdev->lock);
+		if (!last && o->state == QUIC_OFFLOAD_IN)
+			trace_quic_device_add(qdev->netdev, &o->qkey, err,
+					      "(late)");
+		/* No packet was left to a device that has refused the key */
+		quic_offload_del(o);
+		if (!last)
+			quic_offload_refused(o, err);
+		mutex_unlock(&qdev->lock);
+	}
+	if (last) {
+		quic_offload_free(o);
+		return;
+	}
+	if (READ_ONCE(o->stop))
+		quic_offload_detach(o, 0);
+	quic_offload_put(o);
+}
+
+/* Keys that leave go first: they make room */
+static void quic_offload_collect(struct quic_offload_dev *qdev)
+{
+	struct quic_offload *o, *tmp;
+	struct llist_node *list;
+
+	list = llist_reverse_order(llist_del_all(&qdev->todo));
+	llist_for_each_entry_safe(o, tmp, list, todo) {
+		if (o->state == QUIC_OFFLOAD_NEW && refcount_read(&o->ref)) {
+			clear_bit(0, &o->queued);
+			list_add_tail(&o->list, &qdev->offers);
+		} else {
+			quic_offload_leave(o);
+		}
+		cond_resched();
+	}
+}
+
+static void quic_offload_work(struct work_struct *work)
+{
+	struct quic_offload_dev *qdev = container_of(work,
+						     struct quic_offload_dev,
+						     work);
+	struct quic_offload *o;
+
+	do {
+		quic_offload_collect(qdev);
+		o = list_first_entry_or_null(&qdev->offers,
+					     struct quic_offload, list);
+		if (o) {
+			list_del_init(&o->list);
+			quic_offload_enter(o);
+		}
+	} while (o || !llist_empty(&qdev->todo));
+	quic_offload_dev_put(qdev);
 }
 
 /**
- * quic_offload_bind - offer the key of a slot to a device
- * @sk: socket of the flow
- * @slot: slot of the flow
- * @offload: offload of quic_offload_alloc() with a description of the key;
- *	     freed if the device does not take it
- * @netdev: device, which the caller holds
+ * quic_offload_offer - offer the key of a slot to a device
+ * @slot: slot of the flow, which the caller holds
+ * @offload: offload of quic_offload_alloc() with a description of the key
  *
- * Only one sender at a time waits for a driver. Packets of all others are
- * sealed in software meanwhile.
+ * Packets are sealed in software until the driver has accepted the key.
  *
- * Context: process, sleeps.
+ * Context: process; the caller holds rcu_read_lock().
  */
-void quic_offload_bind(struct sock *sk, struct quic_slot *slot,
-		       struct quic_offload *offload, struct net_device *netdev)
+void quic_offload_offer(struct quic_slot *slot, struct quic_offload *offload)
 {
-	bool bound;
+	const struct quic_key *key = offload->key;
 
-	bound = mutex_trylock(&quic_offload_lock);
-	if (bound) {
-		bound = quic_offload_bind_locked(sk, slot, offload, netdev);
-		mutex_unlock(&quic_offload_lock);
-	}
-	if (!bound)
+	/* Packets that end up on another device are sealed there. Set this
+	 * before the first of them can be left to a device.
+	 */
+	smp_store_release(&offload->sk->sk_validate_xmit_skb,
+			  quic_validate_xmit_skb);
+	/* One of the slot, and one of the work */
+	refcount_set(&offload->ref, 2);
+	offload->slot = slot;
+	if (unrcu_pointer(cmpxchg(&slot->offload, NULL,
+				  RCU_INITIALIZER(offload)))) {
+		/* Another sender was faster */
 		quic_offload_free(offload);
-}
-
-/* In a device, or offered to a device that has not answered yet? */
-static bool quic_offload_taken(const struct quic_slot *slot)
-{
-	struct quic_offload *o;
-	bool taken;
-
-	rcu_read_lock();
-	o = rcu_dereference(slot->offload);
-	taken = o && rcu_access_pointer(o->netdev);
-	rcu_read_unlock();
-	return taken;
+		return;
+	}
+	/* DEL and key updates empty the slot first, and then look for an
+	 * offload there, with a barrier between both. This is the other way
+	 * round, so at least one of the two finds out.
+	 */
+	if (rcu_access_pointer(slot->key) != key)
+		quic_offload_drop(slot, key);
+	set_bit(0, &offload->queued);
+	quic_offload_kick(offload);
 }
 
 /**
  * quic_offload_wanted - is it worth offering the key of a slot to a device?
- * @slot: slot
+ * @flow: flow
+ * @phase: Key Phase, which says which slot is meant
  * @netdev: device
  *
- * A key that was refused is offered again when the device has changed. While
- * somebody else calls a driver, nothing is offered.
+ * A key that was refused is offered again when the device has changed. At most
+ * two generations of a flow are in devices, so the next but one has to wait
+ * until the last packet of the first was sent.
  *
- * Context: any; the caller holds @netdev or rcu_read_lock().
+ * Context: any; the caller holds rcu_read_lock().
  * Return: true if it is.
  */
-bool quic_offload_wanted(const struct quic_slot *slot,
+bool quic_offload_wanted(const struct quic_flow *flow, unsigned int phase,
 			 const struct net_device *netdev)
 {
-	return !READ_ONCE(netdev->quicdev_full) &&
-	       READ_ONCE(slot->tried) != quic_offload_attempt(netdev) &&
-	       !quic_offload_taken(slot) &&
-	       !mutex_is_locked(&quic_offload_lock);
+	const struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
+	const struct quic_offload_flow *oflow = READ_ONCE(flow->offload);
+	const struct quic_slot *slot = &flow->slot[phase];
+	unsigned long gen, retry;
+
+	if (oflow && test_bit(phase, &oflow->phases))
+		return false;
+	if (!qdev || rcu_access_pointer(slot->offload) ||
+	    READ_ONCE(qdev->full) || !netif_running(netdev) ||
+	    !netif_device_present(netdev))
+		return false;
+	gen = READ_ONCE(qdev->gen);
+	if (READ_ONCE(slot->blocked) == gen)
+		return false;
+	if (READ_ONCE(slot->tried) != gen)
+		return true;
+	retry = READ_ONCE(slot->retry);
+	return retry && time_after(jiffies, retry);
 }
 
 /**
@@ -317,7 +597,7 @@ bool quic_offload_wanted(const struct quic_slot *slot,
  *
  * Context: any.
  * Return: the offload, with a reference, or NULL if the device does not have
- * the key or has not acknowledged it.
+ * the key, has not acknowledged it, or is not to get more packets for it.
  */
 struct quic_offload *quic_offload_get(const struct quic_slot *slot,
 				      const struct quic_key *key,
@@ -327,68 +607,140 @@ struct quic_offload *quic_offload_get(const struct quic_slot *slot,
 
 	rcu_read_lock();
 	o = rcu_dereference(slot->offload);
-	/* Pairs with quicdev_add_done(): the driver has set up its state */
+	/* Pairs with quic_offload_key_done(): the driver has set up its state */
 	if (o && !smp_load_acquire(&o->qkey.ready))
 		o = NULL;
-	if (o && (o->key != key || rcu_access_pointer(o->netdev) != netdev ||
+	if (o && (o->key != key || READ_ONCE(o->stop) ||
+		  rcu_access_pointer(o->netdev) != netdev ||
 		  !refcount_inc_not_zero(&o->ref)))
 		o = NULL;
 	rcu_read_unlock();
 	return o;
 }
 
-/* All keys at once: one grace period for each key would take minutes */
-static void quic_offload_down(struct net_device *netdev)
+/**
+ * quic_offload_ifindex - which device has the key of a slot?
+ * @slot: slot
+ *
+ * Context: any.
+ * Return: index of the device, 0 if there is none or it has not acknowledged
+ * the key.
+ */
+int quic_offload_ifindex(const struct quic_slot *slot)
+{
+	const struct net_device *netdev = NULL;
+	const struct quic_offload *o;
+	int ifindex;
+
+	rcu_read_lock();
+	o = rcu_dereference(slot->offload);
+	if (o && READ_ONCE(o->qkey.ready))
+		netdev = rcu_dereference(o->netdev);
+	ifindex = netdev ? netdev->ifindex : 0;
+	rcu_read_unlock();
+	return ifindex;
+}
+
+/* All keys at once: one grace period for each key would take minutes. Keys stay
+ * in the list until they are deleted, so none of them is freed here.
+ */
+static void quic_offload_dev_down(struct quic_offload_dev *qdev)
 {
 	struct quic_offload *o, *tmp;
-	LIST_HEAD(down);
 
-	mutex_lock(&quic_offload_lock);
-	list_for_each_entry_safe(o, tmp, &quic_offload_list, list) {
-		if (quic_offload_netdev(o) != netdev)
-			continue;
+	mutex_lock(&qdev->lock);
+	list_for_each_entry(o, &qdev->keys, list)
 		RCU_INIT_POINTER(o->netdev, NULL);
-		list_move_tail(&o->list, &down);
-		quic_offload_unbind(o);
-	}
 	/* Then quic_offload_validate() lets nothing pass to the driver */
-	if (!list_empty(&down))
+	if (!list_empty(&qdev->keys))
 		synchronize_net();
-	list_for_each_entry_safe(o, tmp, &down, list)
-		quic_offload_del(o, netdev);
-	mutex_unlock(&quic_offload_lock);
+	list_for_each_entry_safe(o, tmp, &qdev->keys, list) {
+		quic_offload_del(o);
+		quic_offload_detach(o, 0);
+	}
+	mutex_unlock(&qdev->lock);
 }
 
 static bool quic_offload_ops_ok(const struct net_device *netdev)
 {
 	const struct quicdev_ops *ops = netdev->quicdev_ops;
 
-	if (!((netdev->features | netdev->hw_features) &
-	      (NETIF_F_HW_QUIC_TX | NETIF_F_HW_QUIC_RX)))
-		return true;
 	return ops && ops->caps && ops->quic_dev_add && ops->quic_dev_del;
+}
+
+static void quic_offload_room(struct quicdev *core)
+{
+	struct quic_offload_dev *qdev = container_of(core,
+						     struct quic_offload_dev,
+						     core);
+
+	quic_offload_dev_changed(qdev);
+}
+
+static int quic_offload_dev_add(struct net_device *netdev)
+{
+	struct quic_offload_dev *qdev;
+
+	if (!quic_offload_ops_ok(netdev))
+		return 0;
+	qdev = kzalloc_obj(*qdev, GFP_KERNEL);
+	if (!qdev)
+		return -ENOMEM;
+	qdev->core.room = quic_offload_room;
+	qdev->netdev = netdev;
+	netdev_hold(netdev, &qdev->tracker, GFP_KERNEL);
+	refcount_set(&qdev->ref, 1);
+	mutex_init(&qdev->lock);
+	INIT_LIST_HEAD(&qdev->keys);
+	INIT_LIST_HEAD(&qdev->offers);
+	init_llist_head(&qdev->todo);
+	INIT_WORK(&qdev->work, quic_offload_work);
+	quic_offload_dev_changed(qdev);
+	rcu_assign_pointer(netdev->quicdev, &qdev->core);
+	return 0;
+}
+
+/* The device is down. Offers that are left will find that it has gone. */
+static void quic_offload_dev_remove(struct quic_offload_dev *qdev)
+{
+	struct net_device *netdev = qdev->netdev;
+
+	RCU_INIT_POINTER(netdev->quicdev, NULL);
+	mutex_lock(&qdev->lock);
+	qdev->netdev = NULL;
+	mutex_unlock(&qdev->lock);
+	netdev_put(netdev, &qdev->tracker);
+	quic_offload_dev_put(qdev);
+}
+
+static struct quic_offload_dev *
+quic_offload_dev_rtnl(const struct net_device *netdev)
+{
+	struct quicdev *core = rtnl_dereference(netdev->quicdev);
+
+	return core ? container_of(core, struct quic_offload_dev, core) : NULL;
 }
 
 static int quic_offload_event(struct notifier_block *nb, unsigned long event,
 			      void *ptr)
 {
 	struct net_device *netdev = netdev_notifier_info_to_dev(ptr);
+	struct quic_offload_dev *qdev = quic_offload_dev_rtnl(netdev);
 
+	if (event == NETDEV_REGISTER && !qdev)
+		return notifier_from_errno(quic_offload_dev_add(netdev));
+	if (!qdev)
+		return NOTIFY_DONE;
 	switch (event) {
-	case NETDEV_REGISTER:
-	case NETDEV_FEAT_CHANGE:
-		if (!quic_offload_ops_ok(netdev))
-			return NOTIFY_BAD;
-		fallthrough;
 	case NETDEV_UP:
-		if (netdev->quicdev_ops) {
-			WRITE_ONCE(netdev->quicdev_full, false);
-			atomic_inc(&quic_offload_seq);
-		}
+	case NETDEV_FEAT_CHANGE:
+		quic_offload_dev_changed(qdev);
 		break;
 	case NETDEV_DOWN:
-		if (netdev->quicdev_ops)
-			quic_offload_down(netdev);
+		quic_offload_dev_down(qdev);
+		break;
+	case NETDEV_UNREGISTER:
+		quic_offload_dev_remove(qdev);
 		break;
 	}
 	return NOTIFY_DONE;
@@ -401,8 +753,18 @@ static struct notifier_block quic_offload_notifier = {
 static int quic_offload_reset(struct notifier_block *nb, unsigned long event,
 			      void *netdev)
 {
-	quic_offload_down(netdev);
-	atomic_inc(&quic_offload_seq);
+	struct quic_offload_dev *qdev;
+
+	rcu_read_lock();
+	qdev = quic_offload_dev_rcu(netdev);
+	if (qdev && !refcount_inc_not_zero(&qdev->ref))
+		qdev = NULL;
+	rcu_read_unlock();
+	if (!qdev)
+		return NOTIFY_DONE;
+	quic_offload_dev_down(qdev);
+	quic_offload_dev_changed(qdev);
+	quic_offload_dev_put(qdev);
 	return NOTIFY_DONE;
 }
 
@@ -437,4 +799,6 @@ void quic_offload_exit(void)
 {
 	quicdev_unregister_reset(&quic_offload_reset_notifier);
 	unregister_netdevice_notifier(&quic_offload_notifier);
+	/* quicdev_room() may still be at it */
+	synchronize_net();
 }

@@ -6,9 +6,12 @@
 #define _NET_QUIC_OFFLOAD_H
 
 #include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
 #include <linux/refcount.h>
 #include <linux/workqueue.h>
-#include <net/quic.h>
+#include <net/net_trackers.h>
+#include <net/quic_core.h>
 
 #include "key.h"
 
@@ -21,32 +24,124 @@ struct sock;
 
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
 /**
- * struct quic_offload - a key of a flow that a device seals with
- * @list: entry in quic_offload_list while @netdev is set
- * @ref: one reference of the slot and one of each skb; the last one frees by
- *	 @rwork
- * @netdev: device, NULL when the device has lost the key
+ * struct quic_offload_dev - a device that can seal
+ * @core: what the rest of the kernel knows of this struct
+ * @netdev: device, NULL when it is unregistered; changed under @lock
  * @tracker: tracks the reference on @netdev
- * @net: namespace of the flow, valid while @bound
- * @bound: the slot has this offload and the device has the key; protected by
- *	   quic_offload_lock
+ * @ref: one reference of @netdev, one of each offload, one while @work is
+ *	 queued
+ * @lock: serialises calls of the driver
+ * @keys: offloads that are in the device, protected by @lock
+ * @full: the device refused a key for lack of room, and no key has left it
+ *	  since; changed under @lock
+ * @gen: changes when the device has changed, so that it may accept what it has
+ *	 refused before; unique among all devices, never 0
+ * @todo: offloads that @work has to look at
+ * @offers: offloads that @work has to offer to the driver; used by @work only
+ * @work: calls the driver
+ * @rcu: deferred free
+ */
+struct quic_offload_dev {
+	struct quicdev core;
+	struct net_device *netdev;
+	netdevice_tracker tracker;
+	refcount_t ref;
+	struct mutex lock;	/* see above */
+	struct list_head keys;
+	bool full;
+	unsigned long gen;
+	struct llist_head todo;
+	struct list_head offers;
+	struct work_struct work;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct quic_offload_flow - what devices have of a flow
+ * @ref: one reference of the flow, one of each offload
+ * @cookie: tells flows apart, never 0
+ * @phases: bit n is set while a device has a key of the flow with Key Phase n
+ */
+struct quic_offload_flow {
+	refcount_t ref;
+	u64 cookie;
+	unsigned long phases;
+};
+
+/**
+ * enum quic_offload_state - where an offload is
+ * @QUIC_OFFLOAD_NEW: not offered to the driver yet
+ * @QUIC_OFFLOAD_IN: the driver has accepted the key, or has asked for time
+ * @QUIC_OFFLOAD_OUT: the driver has refused the key, or has deleted it
+ */
+enum quic_offload_state {
+	QUIC_OFFLOAD_NEW,
+	QUIC_OFFLOAD_IN,
+	QUIC_OFFLOAD_OUT,
+};
+
+/**
+ * enum quic_offload_stop - why no more packets may be left to the device
+ * @QUIC_OFFLOAD_GO: they may
+ * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it
+ * @QUIC_OFFLOAD_STOP_PATH: something on the way to the device does to the
+ *	packets what makes it impossible to seal them; this will not change with
+ *	the next key
+ */
+enum quic_offload_stop {
+	QUIC_OFFLOAD_GO,
+	QUIC_OFFLOAD_STOP_KEY,
+	QUIC_OFFLOAD_STOP_PATH,
+};
+
+/**
+ * struct quic_offload - a key of a flow that a device seals with
+ * @qdev: device that the key is offered to
+ * @flow: shared by all offloads of the flow
+ * @netdev: device that seals packets for this offload; NULL before the driver
+ *	    has accepted the key, and when the device is going to lose it
+ * @ref: one reference of the slot, one of each skb, one while @todo or @list
+ *	 are in use; when the last one is dropped, @qdev->work deletes the key
+ *	 and frees the offload
+ * @queued: bit 0 is set while @todo is in use with a reference
+ * @state: where the key is, changed under @qdev->lock
+ * @err: the driver has refused the key after it had asked for time
+ * @stop: why no more packets may be left to the device
+ * @lock: protects @slot, and the slot's members about the last attempt
+ * @slot: slot that has this offload, NULL when it has let go of it
+ * @gen: of @qdev when the key was offered
+ * @todo: entry in @qdev->todo
+ * @list: entry in @qdev->offers, later in @qdev->keys
+ * @net: namespace of the flow
+ * @ns_tracker: tracks the reference on @net
+ * @sk: socket, until the driver was asked
  * @key: key, to seal in software what ends up on another device
  * @tfm: AEAD transform for softirq
  * @hp: header protection for softirq
- * @rwork: deferred free
+ * @rcu: deferred free
  * @qkey: what the driver sees, with the driver's state at the end
  */
 struct quic_offload {
-	struct list_head list;
-	refcount_t ref;
+	struct quic_offload_dev *qdev;
+	struct quic_offload_flow *flow;
 	struct net_device __rcu *netdev;
-	netdevice_tracker tracker;
+	refcount_t ref;
+	unsigned long queued;
+	enum quic_offload_state state;
+	int err;
+	enum quic_offload_stop stop;
+	spinlock_t lock;	/* see above */
+	struct quic_slot *slot;
+	unsigned long gen;
+	struct llist_node todo;
+	struct list_head list;
 	struct net *net;
-	bool bound;
+	netns_tracker ns_tracker;
+	struct sock *sk;
 	struct quic_key *key;
 	struct crypto_aead *tfm;
 	struct quic_hp hp;
-	struct rcu_work rwork;
+	struct rcu_head rcu;
 	struct quicdev_key qkey;
 };
 
@@ -56,19 +151,22 @@ static inline struct quic_offload *quic_offload_of(struct quicdev_key *qkey)
 }
 
 /* offload.c */
-struct quic_offload *quic_offload_alloc(struct quic_key *key,
-					const struct quic_hp *hp);
+struct quic_offload *quic_offload_alloc(struct sock *sk,
+					struct quic_flow *flow,
+					struct quic_key *key,
+					struct net_device *netdev);
+void quic_offload_flow_free(struct quic_flow *flow);
 void quic_offload_put(struct quic_offload *offload);
+void quic_offload_stop(struct quic_offload *offload,
+		       enum quic_offload_stop why);
 struct quic_offload *quic_offload_get(const struct quic_slot *slot,
 				      const struct quic_key *key,
 				      const struct net_device *netdev);
-unsigned long quic_offload_attempt(const struct net_device *netdev);
-bool quic_offload_wanted(const struct quic_slot *slot,
+bool quic_offload_wanted(const struct quic_flow *flow, unsigned int phase,
 			 const struct net_device *netdev);
-void quic_offload_bind(struct sock *sk, struct quic_slot *slot,
-		       struct quic_offload *offload,
-		       struct net_device *netdev);
-void quic_offload_drop(struct quic_slot *slot);
+int quic_offload_ifindex(const struct quic_slot *slot);
+void quic_offload_offer(struct quic_slot *slot, struct quic_offload *offload);
+void quic_offload_drop(struct quic_slot *slot, const struct quic_key *key);
 int quic_offload_init(void);
 void quic_offload_exit(void);
 
@@ -77,12 +175,24 @@ bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 		       struct quic_key *key, struct quic_batch *b);
 
 /* offload_fallback.c */
+struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
+				     const struct quic_skb_ext *ext);
 struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      struct net_device *netdev,
 				      const struct quic_skb_ext *ext);
 #else
-static inline void quic_offload_drop(struct quic_slot *slot)
+static inline void quic_offload_flow_free(struct quic_flow *flow)
 {
+}
+
+static inline void quic_offload_drop(struct quic_slot *slot,
+				     const struct quic_key *key)
+{
+}
+
+static inline int quic_offload_ifindex(const struct quic_slot *slot)
+{
+	return 0;
 }
 
 static inline int quic_offload_init(void)

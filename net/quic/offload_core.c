@@ -5,6 +5,7 @@
  */
 
 #include <linux/export.h>
+#include <linux/netdevice.h>
 #include <linux/notifier.h>
 #include <linux/skbuff.h>
 #include <net/quic_core.h>
@@ -37,10 +38,44 @@ struct sk_buff *quic_validate_xmit_skb(struct sock *sk,
 }
 EXPORT_SYMBOL_GPL(quic_validate_xmit_skb);
 
+/* @skb has an extension */
+struct sk_buff *__quic_seal_skb(struct sk_buff *skb)
+{
+	const struct quic_skb_ext *ext = skb_ext_find(skb, SKB_EXT_QUIC);
+
+	rcu_read_lock();
+	skb = ext->ops->encrypt(skb, ext);
+	rcu_read_unlock();
+	return skb;
+}
+EXPORT_SYMBOL_GPL(__quic_seal_skb);
+
+/**
+ * quicdev_encrypt_skb - let software seal what the device is to seal
+ * @skb: skb in ndo_start_xmit(), not segmented by the driver
+ *
+ * For packets that the driver cannot seal, or that an engine has no time for.
+ * This costs the CPU more than sealing in sendmsg() would have done. If the
+ * device must have no more packets of the key, call quicdev_key_stop() as well,
+ * before this.
+ *
+ * Context: ndo_start_xmit().
+ * Return: @skb if there is nothing to seal in it; otherwise @skb is freed:
+ * another skb with its packets sealed, to be sent like any other, or NULL if
+ * that failed. The key of @skb is not valid any more, unless another skb has
+ * it.
+ */
+struct sk_buff *quicdev_encrypt_skb(struct sk_buff *skb)
+{
+	return quic_seal_skb(skb);
+}
+EXPORT_SYMBOL_GPL(quicdev_encrypt_skb);
+
 /**
  * quicdev_add_done - the answer to a quic_dev_add() that was -EINPROGRESS
  * @key: key
- * @err: 0 if packets may follow, else software continues to seal them
+ * @err: 0 if packets may follow. Any error is handled as if quic_dev_add() had
+ *	 returned it, but quic_dev_del() follows soon
  *
  * The driver must not call this after quic_dev_del() for @key.
  *
@@ -48,12 +83,49 @@ EXPORT_SYMBOL_GPL(quic_validate_xmit_skb);
  */
 void quicdev_add_done(struct quicdev_key *key, int err)
 {
-	if (err)
-		return;
-	/* Pairs with quic_offload_get(): the driver has set up its state */
-	smp_store_release(&key->ready, true);
+	key->ops->done(key, err);
 }
 EXPORT_SYMBOL_GPL(quicdev_add_done);
+
+/**
+ * quicdev_key_stop - ask the core not to use a key any more
+ * @key: key that the device has
+ *
+ * For a single key that is lost or has become bad, and to shed load. The next
+ * sendmsg() seals in software. Packets that are on their way still come; then
+ * quic_dev_del() follows. The core does not offer the key again unless the
+ * netdev changes, but it offers the next generation.
+ *
+ * Context: any; for packets in ndo_start_xmit(), the skb holds the key.
+ */
+void quicdev_key_stop(struct quicdev_key *key)
+{
+	key->ops->stop(key);
+}
+EXPORT_SYMBOL_GPL(quicdev_key_stop);
+
+/**
+ * quicdev_room - a device can take keys that it has refused before
+ * @netdev: registered netdev
+ *
+ * The core knows that there is room when a key has left the same netdev. For
+ * netdevs that share a table, and for anything else that makes a driver change
+ * its mind, the driver has to tell. The core then offers keys again with the
+ * packets that follow.
+ *
+ * Context: any.
+ */
+void quicdev_room(struct net_device *netdev)
+{
+	struct quicdev *quicdev;
+
+	rcu_read_lock();
+	quicdev = rcu_dereference(netdev->quicdev);
+	if (quicdev)
+		quicdev->room(quicdev);
+	rcu_read_unlock();
+}
+EXPORT_SYMBOL_GPL(quicdev_room);
 
 static BLOCKING_NOTIFIER_HEAD(quicdev_reset_chain);
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * QUIC packet protection by devices: seal packets in software that were left to
- * a device, but end up on another one. Runs in softirq.
+ * a device, but end up elsewhere. Runs in softirq.
  */
 
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
@@ -19,7 +20,8 @@
 #include "trace.h"
 
 /* Clones and taps may share the packets, so seal a copy. The copy has the same
- * headroom, so that the offsets of the headers stay right.
+ * headroom, so that the offsets of the headers stay right. A link-layer header
+ * may be in the headroom.
  */
 static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 					  unsigned int hlen)
@@ -33,6 +35,7 @@ static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 				    PAGE_ALLOC_COSTLY_ORDER, &err, GFP_ATOMIC);
 	if (!nskb)
 		return NULL;
+	memcpy(nskb->head, skb->head, room);
 	skb_reserve(nskb, room);
 	skb_put(nskb, hlen);
 	nskb->data_len = skb->len - hlen;
@@ -93,7 +96,7 @@ static int quic_fallback_parse(const struct quic_skb_ext *ext,
 
 static struct quic_prot quic_fallback_prot(const struct quic_offload *o)
 {
-	struct quic_prot prot = quic_key_prot(o->key, &o->hp);
+	struct quic_prot prot = quic_key_prot(o->key, o->qkey.path_id, &o->hp);
 
 	prot.tfm = o->tfm;
 	prot.gfp = GFP_ATOMIC;
@@ -104,14 +107,19 @@ static int quic_fallback_seal(const struct quic_offload *o, struct sk_buff *skb,
 			      unsigned int off, const struct quic_skb_ext *ext)
 {
 	struct quic_prot prot = quic_fallback_prot(o);
+	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
 	struct quic_batch b = {
 		.skb = skb,
 		.off = off,
-		.cid = o->qkey.cid,
+		.cid = cid,
 		.cid_len = o->qkey.cid_len,
 	};
 	int err;
 
+	/* Not every call of a flow has the ID that the key was added for */
+	err = skb_copy_bits(skb, off + 1, cid, b.cid_len);
+	if (err)
+		return err;
 	err = quic_layout_init(&b.layout, skb->len - off,
 			       skb_shinfo(skb)->gso_size, true);
 	if (err)
@@ -161,8 +169,6 @@ static struct sk_buff *quic_fallback(const struct quic_offload *o,
 	nskb->decrypted = 0;
 	skb_ext_del(nskb, SKB_EXT_QUIC);
 	quic_fallback_own(nskb, skb);
-	/* validate_xmit_skb_list() expects a list of one */
-	nskb->prev = nskb;
 	return nskb;
 }
 
@@ -176,8 +182,31 @@ static unsigned int quic_fallback_pkts(const struct sk_buff *skb,
 	return DIV_ROUND_UP(skb->len - off, gso_size);
 }
 
+/* The headers that drivers are promised. The protocol of @skb tells what is in
+ * front of them, such as MPLS labels or another IP header.
+ */
+static bool quic_fallback_ip_ok(const struct sk_buff *skb)
+{
+	unsigned int hlen = skb_network_header_len(skb);
+
+	switch (vlan_get_protocol(skb)) {
+	case htons(ETH_P_IP):
+		return hlen == sizeof(struct iphdr) && ip_hdr(skb)->ihl == 5 &&
+		       ip_hdr(skb)->version == 4 &&
+		       ip_hdr(skb)->protocol == IPPROTO_UDP &&
+		       !ip_is_fragment(ip_hdr(skb));
+	case htons(ETH_P_IPV6):
+		return hlen == sizeof(struct ipv6hdr) &&
+		       ipv6_hdr(skb)->version == 6 &&
+		       ipv6_hdr(skb)->nexthdr == IPPROTO_UDP;
+	default:
+		return false;
+	}
+}
+
 /* Is the skb still what quic_offload_xmit() made of it: one UDP datagram, or a
- * GSO skb of UDP datagrams?
+ * GSO skb of UDP datagrams, right behind an IP header without options or
+ * extension headers?
  */
 static bool quic_fallback_whole(const struct sk_buff *skb, unsigned int off)
 {
@@ -186,9 +215,60 @@ static bool quic_fallback_whole(const struct sk_buff *skb, unsigned int off)
 	if (!skb_transport_header_was_set(skb) || skb->encapsulation ||
 	    off >= skb->len || !pskb_may_pull((struct sk_buff *)skb, off))
 		return false;
-	if (skb->protocol == htons(ETH_P_IP) && ip_is_fragment(ip_hdr(skb)))
-		return false;
-	return ntohs(udp_hdr(skb)->len) == len;
+	return quic_fallback_ip_ok(skb) && ntohs(udp_hdr(skb)->len) == len;
+}
+
+/* VLAN tags that are in the skb, or that the device has to insert */
+static unsigned int quic_fallback_vlans(const struct sk_buff *skb)
+{
+	unsigned int n = skb_vlan_tag_present(skb);
+
+	if (eth_type_vlan(skb->protocol))
+		n += (skb_network_offset(skb) - ETH_HLEN) / VLAN_HLEN;
+	return n;
+}
+
+static bool quic_fallback_device_can(const struct sk_buff *skb,
+				     const struct net_device *netdev)
+{
+	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
+
+	return quic_fallback_whole(skb, off) &&
+	       quic_fallback_vlans(skb) <= netdev->quicdev_ops->caps->max_vlans;
+}
+
+/**
+ * quic_offload_encrypt - seal in software what was left to a device
+ * @skb: unsealed packets of a socket
+ * @ext: extension of @skb
+ *
+ * Context: any but hard interrupts; the caller holds rcu_read_lock().
+ * Return: an skb with sealed packets; NULL if they cannot be sealed. @skb is
+ * freed.
+ */
+struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
+				     const struct quic_skb_ext *ext)
+{
+	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
+	struct quic_offload *o = quic_offload_of(ext->key);
+	unsigned int npkts = quic_fallback_pkts(skb, off);
+	struct sk_buff *nskb = NULL;
+
+	if (quic_fallback_whole(skb, off))
+		nskb = quic_fallback(o, skb, off, ext);
+	else
+		/* It will happen to the next packets, too */
+		quic_offload_stop(o, QUIC_OFFLOAD_STOP_PATH);
+	trace_quic_device_fallback(skb->dev, &o->qkey, ext->pkt_num, npkts,
+				   nskb);
+	if (nskb) {
+		QUIC_ADD_STATS(o->net, TX_DEVICE_FALLBACK, npkts);
+		consume_skb(skb);
+	} else {
+		QUIC_ADD_STATS(o->net, TX_DEVICE_DROP, npkts);
+		kfree_skb(skb);
+	}
+	return nskb;
 }
 
 /**
@@ -198,32 +278,20 @@ static bool quic_fallback_whole(const struct sk_buff *skb, unsigned int off)
  * @ext: extension of @skb
  *
  * Context: softirq or BH disabled.
- * Return: @skb if @netdev seals it, else an skb with sealed packets; NULL if
- * they cannot be sealed. In the last two cases @skb is freed.
+ * Return: @skb if @netdev seals it, else as quic_offload_encrypt().
  */
 struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      struct net_device *netdev,
 				      const struct quic_skb_ext *ext)
 {
-	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
-	struct net *net = skb->sk ? sock_net(skb->sk) : dev_net(netdev);
-	struct quic_offload *o = quic_offload_of(ext->key);
-	struct sk_buff *nskb = NULL;
-	unsigned int npkts;
+	const struct quic_offload *o = quic_offload_of(ext->key);
 
-	npkts = quic_fallback_pkts(skb, off);
-	if (quic_fallback_whole(skb, off)) {
-		if (rcu_access_pointer(o->netdev) == netdev)
-			return skb;
-		nskb = quic_fallback(o, skb, off, ext);
-	}
-	trace_quic_device_fallback(netdev, &o->qkey, ext->pkt_num, npkts, nskb);
-	if (nskb) {
-		QUIC_ADD_STATS(net, TX_DEVICE_FALLBACK, npkts);
-		consume_skb(skb);
-	} else {
-		QUIC_ADD_STATS(net, TX_DEVICE_DROP, npkts);
-		kfree_skb(skb);
-	}
-	return nskb;
+	if (rcu_access_pointer(o->netdev) == netdev &&
+	    quic_fallback_device_can(skb, netdev))
+		return skb;
+	skb = quic_offload_encrypt(skb, ext);
+	/* validate_xmit_skb_list() expects a list of one */
+	if (skb)
+		skb->prev = skb;
+	return skb;
 }

@@ -32,20 +32,30 @@ static const struct quic_skb_ext_ops quic_offload_skb_ops = {
 	.get		= quic_offload_skb_get,
 	.put		= quic_offload_skb_put,
 	.validate	= quic_offload_validate,
+	.encrypt	= quic_offload_encrypt,
 };
 
-/* A device gets one packet number for all packets of an skb, and may not be
- * able to write every length of packet number.
+/* A device gets one packet number for all packets of an skb, and may have
+ * limits. No packet of a batch is longer than the first.
  */
 static bool quic_offload_able(const struct net_device *netdev,
 			      const struct quic_flow *flow,
 			      const struct quic_batch *b)
 {
 	const struct quicdev_caps *caps = netdev->quicdev_ops->caps;
+	bool ipv4 = skb_dst(b->skb)->ops->family == AF_INET;
 
+	if (caps->max_pkts && b->layout.npkts > caps->max_pkts)
+		return false;
+	if (caps->max_pkt_len &&
+	    quic_batch_pkt_len(b, 0) > caps->max_pkt_len)
+		return false;
 	return b->consecutive && !(b->pn_lens & ~caps->pkt_num_lens) &&
+	       (b->fixed || caps->flags & QUICDEV_CAP_NO_FIXED) &&
+	       caps->flags & (ipv4 ? QUICDEV_CAP_IPV4 : QUICDEV_CAP_IPV6) &&
 	       caps->ciphers & QUICDEV_CIPHER(flow->hp.cipher->type) &&
-	       caps->cid_lens & BIT(b->cid_len);
+	       caps->cid_lens & BIT(b->cid_len) &&
+	       (!flow->path_id || caps->flags & QUICDEV_CAP_PATH_ID);
 }
 
 /* Multicast and broadcast packets are also delivered on this host, as copies
@@ -64,12 +74,14 @@ static bool quic_offload_headers_ok(const struct dst_entry *dst,
 }
 
 /* Does the route lead straight to the device? A VRF shows packets to taps
- * before they get to the device.
+ * before they get to the device. DST_XFRM_QUEUE stands for IPsec that is being
+ * negotiated.
  */
 static bool quic_offload_direct(const struct dst_entry *dst,
 				const struct net_device *netdev)
 {
-	return netdev->quicdev_ops && !dst_xfrm(dst) && !dst->lwtstate &&
+	return rcu_access_pointer(netdev->quicdev) && !dst_xfrm(dst) &&
+	       !(dst->flags & DST_XFRM_QUEUE) && !dst->lwtstate &&
 	       !netif_is_l3_slave(netdev);
 }
 
@@ -89,8 +101,9 @@ static void quic_offload_describe(struct quic_offload *offload,
 	memcpy(qkey->iv, key->iv, sizeof(qkey->iv));
 	memcpy(qkey->key, key->secret, cipher->key_size);
 	memcpy(qkey->header_key, flow->hp.key, cipher->key_size);
-	qkey->cid_len = flow->tuple.cid_len;
-	memcpy(qkey->cid, flow->tuple.cid, sizeof(qkey->cid));
+	qkey->path_id = flow->path_id;
+	qkey->cid_len = b->cid_len;
+	memcpy(qkey->cid, b->cid, b->cid_len);
 	qkey->next_pkt_num = b->pkts[0].pn;
 	qkey->dport = flow->tuple.port;
 	qkey->family = skb_dst(b->skb)->ops->family;
@@ -100,30 +113,25 @@ static void quic_offload_describe(struct quic_offload *offload,
 		qkey->daddr = ipv6_hdr(b->skb)->daddr;
 }
 
-/* Offer the key to the device. This sleeps: the caller holds @netdev. */
-static void quic_offload_offer(struct sock *sk, struct quic_flow *flow,
-			       struct quic_key *key, const struct quic_batch *b,
-			       struct net_device *netdev)
+/* Offer the key of a slot to the device. The caller holds rcu_read_lock(). */
+static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
+			     struct quic_key *key, const struct quic_batch *b,
+			     struct net_device *netdev)
 {
-	unsigned long attempt = quic_offload_attempt(netdev);
-	struct quic_slot *slot = &flow->slot[b->phase];
 	struct quic_offload *offload;
 
-	offload = quic_offload_alloc(key, &flow->hp);
-	if (!offload) {
-		WRITE_ONCE(slot->tried, attempt);
+	offload = quic_offload_alloc(sk, flow, key, netdev);
+	if (!offload)
 		return;
-	}
 	quic_offload_describe(offload, flow, b);
-	quic_offload_bind(sk, slot, offload, netdev);
+	quic_offload_offer(&flow->slot[b->phase], offload);
 }
 
 /* Find the offload of a key in the device that the packets are routed to. Offer
  * the key to the device if it does not have the key yet.
  *
  * A route may lose its device at any time, and the device is freed after a
- * grace period: RCU protects the device until it is held, and it must be held
- * before anything sleeps.
+ * grace period: RCU protects it, so nothing here may sleep.
  */
 static struct quic_offload *quic_offload_find(struct sock *sk,
 					      struct quic_flow *flow,
@@ -133,29 +141,21 @@ static struct quic_offload *quic_offload_find(struct sock *sk,
 	const struct quic_slot *slot = &flow->slot[b->phase];
 	struct dst_entry *dst = skb_dst(b->skb);
 	struct quic_offload *offload = NULL;
-	netdevice_tracker tracker;
 	struct net_device *netdev;
-	bool wanted = false;
 
 	rcu_read_lock();
 	netdev = dst_dev_rcu(dst);
-	if (quic_offload_direct(dst, netdev) &&
-	    quic_offload_headers_ok(dst, b->skb) &&
-	    quic_offload_able(netdev, flow, b)) {
-		offload = quic_offload_get(slot, key, netdev);
-		/* The feature flag only governs keys that are new */
-		wanted = !offload && netdev->features & NETIF_F_HW_QUIC_TX &&
-			 quic_offload_wanted(slot, netdev);
-	}
-	if (wanted)
-		netdev_hold(netdev, &tracker, GFP_ATOMIC);
+	if (!quic_offload_direct(dst, netdev) ||
+	    !quic_offload_headers_ok(dst, b->skb) ||
+	    !quic_offload_able(netdev, flow, b))
+		goto out;
+	offload = quic_offload_get(slot, key, netdev);
+	/* The feature flag only governs keys that are new */
+	if (!offload && netdev->features & NETIF_F_HW_QUIC_TX &&
+	    quic_offload_wanted(flow, b->phase, netdev))
+		quic_offload_new(sk, flow, key, b, netdev);
+out:
 	rcu_read_unlock();
-
-	if (wanted) {
-		quic_offload_offer(sk, flow, key, b, netdev);
-		offload = quic_offload_get(slot, key, netdev);
-		netdev_put(netdev, &tracker);
-	}
 	return offload;
 }
 
@@ -174,7 +174,7 @@ static void quic_offload_no_fragments(struct sk_buff *skb)
  * @key: key of the flow for the packets
  * @b: parsed batch, whose packet numbers are reserved in @key
  *
- * Context: process, sleeps.
+ * Context: process.
  * Return: true if the device seals; the skb then has to be sent. If false,
  * nothing has changed but the content of the room for the tags.
  */
@@ -187,6 +187,11 @@ bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 	offload = quic_offload_find(sk, flow, key, b);
 	if (!offload)
 		return false;
+	/* The device finds the packet number by the length of the ID */
+	if (offload->qkey.cid_len != b->cid_len) {
+		quic_offload_put(offload);
+		return false;
+	}
 
 	/* No device may see what the user left in the room for the tags */
 	ext = quic_batch_clear_tags(b) ?

@@ -14,9 +14,22 @@
 #include "pktnum.h"
 
 /**
+ * quic_path_iv - make the IV of a key that of a path
+ * @iv: IV of the key, changed
+ * @path_id: path of multipath QUIC
+ *
+ * The nonce is the IV XOR the path's number in 4 bytes and the packet number in
+ * 8 bytes. So packets of two paths never share a nonce.
+ */
+void quic_path_iv(u8 *iv, u32 path_id)
+{
+	put_unaligned_be32(get_unaligned_be32(iv) ^ path_id, iv);
+}
+
+/**
  * quic_nonce - AEAD nonce of a packet, RFC 9001 5.3
  * @nonce: filled in, QUIC_MAX_IV_SIZE bytes
- * @iv: IV of the key
+ * @iv: IV of the key and the path
  * @pn: full packet number
  */
 void quic_nonce(u8 *nonce, const u8 *iv, u64 pn)
@@ -153,4 +166,15 @@ void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,
 		if (pkts[i].pn + QUIC_PN_WINDOW >= w->top)
 			__clear_bit(pkts[i].pn % QUIC_PN_WINDOW, w->map);
 	}
+}
+
+/**
+ * quic_pn_restore - start with a record of which only the top is known
+ * @w: empty window
+ * @top: highest packet number that was sealed plus one
+ */
+void quic_pn_restore(struct quic_pn_window *w, u64 top)
+{
+	w->top = top;
+	bitmap_fill(w->map, QUIC_PN_WINDOW);
 }

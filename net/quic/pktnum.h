@@ -32,10 +32,12 @@ struct quic_pn_window {
 	DECLARE_BITMAP(map, QUIC_PN_WINDOW);
 };
 
+void quic_path_iv(u8 *iv, u32 path_id);
 void quic_nonce(u8 *nonce, const u8 *iv, u64 pn);
 int quic_pn_reserve(struct quic_pn_window *w, const struct quic_pkt *pkts,
 		    unsigned int n);
 void quic_pn_release(struct quic_pn_window *w, const struct quic_pkt *pkts,
 		     unsigned int n);
+void quic_pn_restore(struct quic_pn_window *w, u64 top);
 
 #endif /* _NET_QUIC_PKTNUM_H */

@@ -24,7 +24,7 @@ static int quic_seal_header(struct quic_op *op, unsigned int i)
 {
 	const u8 *mask = op->samples + i * QUIC_HP_SAMPLE_SIZE;
 	const struct quic_batch *b = op->b;
-	unsigned int len = 1 + b->cid_len + QUIC_MAX_PKT_NUM_LEN;
+	unsigned int len = quic_sample_off(b->cid_len);
 	const struct quic_pkt *pkt = &b->pkts[i];
 	u8 buf[QUIC_MAX_HDR_SIZE], *hdr = pkt->data ?: buf;
 	int err;
@@ -34,7 +34,7 @@ static int quic_seal_header(struct quic_op *op, unsigned int i)
 		if (err)
 			return err;
 	}
-	quic_hp_xor(hdr, hdr + 1 + b->cid_len, mask, pkt->pn_len);
+	quic_hp_xor(hdr, hdr + quic_pn_off(b->cid_len), mask, pkt->pn_len);
 	if (pkt->data)
 		return 0;
 	return skb_store_bits(b->skb, quic_batch_pkt_off(b, i), hdr, len);

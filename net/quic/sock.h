@@ -13,10 +13,12 @@
  * struct quic_sock - the ULP's state of a socket
  * @ulp: what UDP knows of it
  * @dir: flows, by direction
+ * @rcu: deferred free, as udp_ulp_get_rcu() demands
  */
 struct quic_sock {
 	struct udp_ulp ulp;
 	struct quic_flows dir[QUIC_DIRS];
+	struct rcu_head rcu;
 };
 
 static inline struct quic_flows *quic_sock_flows(struct udp_ulp *ulp,
@@ -28,6 +30,8 @@ static inline struct quic_flows *quic_sock_flows(struct udp_ulp *ulp,
 /* sockopt.c */
 int quic_setsockopt(struct sock *sk, const struct udp_ulp_ops *ops,
 		    int optname, sockptr_t optval, unsigned int optlen);
+int quic_getsockopt(struct sock *sk, const struct udp_ulp_ops *ops, int optname,
+		    sockopt_t *opt);
 
 /* tx.c */
 int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,

@@ -5,26 +5,74 @@
 
 #include <linux/sockptr.h>
 #include <linux/string.h>
+#include <linux/uio.h>
 #include <net/sock.h>
 
+#include "net.h"
 #include "sock.h"
+
+/* Size of struct quic_connection_info before it has grown for the first time */
+#define QUIC_INFO_SIZE_VER0	offsetof(struct quic_connection_info, \
+					 next_pkt_num)
+
+#define QUIC_TX_CONN_FLAGS	(QUIC_CONN_GENERATION | QUIC_CONN_ALL)
+#define QUIC_TX_FLAGS		(QUIC_BYPASS_ENCRYPTION | QUIC_TX_TAG_ROOM | \
+				 QUIC_TX_FLOW_ID)
+
+/* What a newer program has appended must be zero, as of copy_struct_from_user()
+ */
+static int quic_check_tail(sockptr_t optval, unsigned int optlen)
+{
+	const size_t size = sizeof(struct quic_connection_info);
+	int ret;
+
+	if (optlen <= size)
+		return 0;
+	if (optlen > PAGE_SIZE)
+		return -E2BIG;
+	ret = check_zeroed_sockptr(optval, size, optlen - size);
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -E2BIG;
+}
 
 static int quic_copy_info(struct quic_connection_info *info, sockptr_t optval,
 			  unsigned int optlen)
 {
-	int ret;
+	size_t size = min_t(size_t, optlen, sizeof(*info));
+	int err;
 
-	if (optlen < sizeof(*info))
+	if (optlen < QUIC_INFO_SIZE_VER0)
 		return -EINVAL;
-	if (optlen > PAGE_SIZE)
-		return -E2BIG;
-	ret = check_zeroed_sockptr(optval, sizeof(*info),
-				   optlen - sizeof(*info));
-	if (ret < 0)
-		return ret;
-	if (!ret)
-		return -E2BIG;
-	return copy_from_sockptr(info, optval, sizeof(*info)) ? -EFAULT : 0;
+	err = quic_check_tail(optval, optlen);
+	if (err)
+		return err;
+	memset(info, 0, sizeof(*info));
+	return copy_from_sockptr(info, optval, size) ? -EFAULT : 0;
+}
+
+/* Read what DEL needs. The rest of @info may be uninitialised in programs. */
+static int quic_copy_del(struct quic_connection_info *info, sockptr_t optval,
+			 unsigned int optlen)
+{
+	const size_t off = offsetof(struct quic_connection_info,
+				    conn_payload_key_gen);
+	int err;
+
+	memset(info, 0, sizeof(*info));
+	if (optlen < sizeof(info->key))
+		return -EINVAL;
+	err = quic_check_tail(optval, optlen);
+	if (err)
+		return err;
+	if (copy_from_sockptr(&info->key, optval, sizeof(info->key)))
+		return -EFAULT;
+	if (!(info->key.flags & QUIC_CONN_GENERATION))
+		return 0;
+	if (optlen <= off)
+		return -EINVAL;
+	return copy_from_sockptr_offset(&info->conn_payload_key_gen, optval,
+					off, 1) ? -EFAULT : 0;
 }
 
 static int quic_do_add_tx(struct sock *sk, const struct udp_ulp_ops *ops,
@@ -34,6 +82,8 @@ static int quic_do_add_tx(struct sock *sk, const struct udp_ulp_ops *ops,
 	struct udp_ulp *ulp;
 	int err;
 
+	if (info->key.flags)
+		return -EINVAL;
 	err = quic_tuple_init(&tuple, sk, &info->key);
 	if (err)
 		return err;
@@ -58,25 +108,55 @@ static int quic_add_tx(struct sock *sk, const struct udp_ulp_ops *ops,
 	return err;
 }
 
+static struct quic_flows *quic_flows_of(const struct sock *sk,
+					const struct udp_ulp_ops *ops)
+{
+	struct udp_ulp *ulp = udp_ulp_get(sk);
+
+	if (!ulp || ulp->ops != ops)
+		return NULL;
+	return quic_sock_flows(ulp, QUIC_TX);
+}
+
+static bool quic_key_is_zero(const struct quic_connection_info_key *key)
+{
+	return !memchr_inv(key, 0, offsetof(typeof(*key), peer)) &&
+	       key->peer.ss_family == AF_UNSPEC;
+}
+
+/* A worker that died has left its flows on a socket that others share */
+static int quic_del_all(struct quic_flows *fs,
+			struct quic_connection_info_key *key)
+{
+	key->flags = 0;
+	if (!quic_key_is_zero(key))
+		return -EINVAL;
+	if (fs)
+		quic_flow_del_all(fs);
+	return 0;
+}
+
 static int quic_del_tx(struct sock *sk, const struct udp_ulp_ops *ops,
 		       sockptr_t optval, unsigned int optlen)
 {
-	struct udp_ulp *ulp = udp_ulp_get(sk);
-	struct quic_connection_info_key info;
+	struct quic_flows *fs = quic_flows_of(sk, ops);
+	struct quic_connection_info info;
 	struct quic_tuple tuple;
 	int err;
 
-	if (optlen < sizeof(info))
-		return -EINVAL;
-	if (copy_from_sockptr(&info, optval, sizeof(info)))
-		return -EFAULT;
-	err = quic_tuple_init(&tuple, sk, &info);
+	err = quic_copy_del(&info, optval, optlen);
 	if (err)
 		return err;
-	if (!ulp || ulp->ops != ops)
+	if (info.key.flags == QUIC_CONN_ALL)
+		return quic_del_all(fs, &info.key);
+	if (info.key.flags & ~QUIC_CONN_GENERATION)
+		return -EINVAL;
+	err = quic_tuple_init(&tuple, sk, &info.key);
+	if (err)
+		return err;
+	if (!fs)
 		return -ENOENT;
-	return quic_flow_del(quic_sock_flows(ulp, QUIC_TX), &tuple,
-			     info.flow_id);
+	return quic_flow_del(fs, &tuple, &info);
 }
 
 /**
@@ -101,4 +181,83 @@ int quic_setsockopt(struct sock *sk, const struct udp_ulp_ops *ops,
 	default:
 		return -ENOPROTOOPT;
 	}
+}
+
+/* Ciphers depend on modules and on FIPS mode, so try them */
+static u32 quic_usable_ciphers(void)
+{
+	static const u8 key[QUIC_MAX_KEY_SIZE];
+	const struct quic_cipher *cipher;
+	struct crypto_aead *tfm;
+	u32 usable = 0;
+	u16 type;
+
+	for (type = TLS_CIPHER_AES_GCM_128;
+	     type <= TLS_CIPHER_CHACHA20_POLY1305; type++) {
+		cipher = quic_cipher_find(type);
+		if (!cipher)
+			continue;
+		tfm = quic_aead_alloc(cipher, key, 0);
+		if (IS_ERR(tfm))
+			continue;
+		usable |= QUIC_INFO_CIPHER(type);
+		if (tfm)
+			quic_aead_free(tfm);
+	}
+	return usable;
+}
+
+static int quic_fill_info(struct sock *sk, const struct udp_ulp_ops *ops,
+			  struct quic_info *info)
+{
+	struct quic_flows *fs = quic_flows_of(sk, ops);
+	struct quic_tuple tuple;
+	int err;
+
+	if (info->key.flags)
+		return -EINVAL;
+	err = quic_tuple_init(&tuple, sk, &info->key);
+	if (err)
+		return err;
+	info->directions = QUIC_INFO_TX;
+	/* Takes a while, and flows may be asked for often */
+	if (quic_key_is_zero(&info->key))
+		info->ciphers = quic_usable_ciphers();
+	info->conn_flags = QUIC_TX_CONN_FLAGS;
+	info->tx_flags = QUIC_TX_FLAGS;
+	info->max_flows = READ_ONCE(quic_crypto_net(sock_net(sk))->max_flows);
+	err = fs ? quic_flow_info(fs, &tuple, info) : -ENOENT;
+	/* Who asks for no flow may still hit the one that matches anything */
+	return quic_key_is_zero(&info->key) ? 0 : err;
+}
+
+/**
+ * quic_getsockopt - the ULP's socket options
+ * @sk: UDP socket, which may not have the ULP attached
+ * @ops: this ULP
+ * @optname: UDP_QUIC_INFO
+ * @opt: struct quic_info
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error.
+ */
+int quic_getsockopt(struct sock *sk, const struct udp_ulp_ops *ops, int optname,
+		    sockopt_t *opt)
+{
+	struct quic_info info = {};
+	int err;
+
+	if (optname != UDP_QUIC_INFO)
+		return -ENOPROTOOPT;
+	if (opt->optlen < (int)sizeof(info))
+		return -EINVAL;
+	if (copy_from_iter(&info.key, sizeof(info.key), &opt->iter_in) !=
+	    sizeof(info.key))
+		return -EFAULT;
+	err = quic_fill_info(sk, ops, &info);
+	if (err)
+		return err;
+	opt->optlen = sizeof(info);
+	return copy_to_iter(&info, sizeof(info), &opt->iter_out) ==
+	       sizeof(info) ? 0 : -EFAULT;
 }

@@ -10,6 +10,7 @@
 
 #include <net/quic.h>
 
+#include "batch.h"
 #include "tuple.h"
 
 struct quic_flows;
@@ -17,9 +18,9 @@ struct quic_flows;
 TRACE_EVENT(quic_flow_add,
 
 	TP_PROTO(const struct quic_flows *fs, const struct quic_tuple *tuple,
-		 u16 cipher, u8 gen, int err),
+		 u32 id, u16 cipher, u8 gen, int err),
 
-	TP_ARGS(fs, tuple, cipher, gen, err),
+	TP_ARGS(fs, tuple, id, cipher, gen, err),
 
 	TP_STRUCT__entry(
 		__field(const void *, fs)
@@ -27,6 +28,7 @@ TRACE_EVENT(quic_flow_add,
 		__field(u8, cid_len)
 		__field(u8, gen)
 		__field(u16, cipher)
+		__field(u32, id)
 		__field(int, err)
 	),
 
@@ -34,58 +36,91 @@ TRACE_EVENT(quic_flow_add,
 		__entry->fs = fs;
 		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
 		__entry->cid_len = tuple->cid_len;
+		__entry->id = id;
 		__entry->gen = gen;
 		__entry->cipher = cipher;
 		__entry->err = err;
 	),
 
-	TP_printk("sock=%p cid=%s cipher=%u gen=%u err=%d", __entry->fs,
+	TP_printk("sock=%p id=%u cid=%s cipher=%u gen=%u err=%d",
+		  __entry->fs, __entry->id,
 		  __print_hex_str(__entry->cid, __entry->cid_len),
 		  __entry->cipher, __entry->gen, __entry->err)
 );
 
 TRACE_EVENT(quic_flow_del,
 
-	TP_PROTO(const struct quic_flows *fs, const struct quic_tuple *tuple),
+	/* @gen: -1 if the whole flow is removed */
+	TP_PROTO(const struct quic_flows *fs, const struct quic_tuple *tuple,
+		 u32 id, int gen),
 
-	TP_ARGS(fs, tuple),
+	TP_ARGS(fs, tuple, id, gen),
 
 	TP_STRUCT__entry(
 		__field(const void *, fs)
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
+		__field(u32, id)
+		__field(int, gen)
 	),
 
 	TP_fast_assign(
 		__entry->fs = fs;
 		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
 		__entry->cid_len = tuple->cid_len;
+		__entry->id = id;
+		__entry->gen = gen;
 	),
 
-	TP_printk("sock=%p cid=%s", __entry->fs,
-		  __print_hex_str(__entry->cid, __entry->cid_len))
+	TP_printk("sock=%p id=%u cid=%s gen=%d", __entry->fs, __entry->id,
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen)
 );
+
+#define quic_show_reason(reason)					\
+	__print_symbolic(reason,					\
+			 { QUIC_REASON_NONE, "error" },			\
+			 { QUIC_REASON_CMSG, "cmsg" },			\
+			 { QUIC_REASON_FLAGS, "flags" },		\
+			 { QUIC_REASON_CID_LEN, "conn_id_length" },	\
+			 { QUIC_REASON_NEXT_PKT_NUM, "next_pkt_num" },	\
+			 { QUIC_REASON_LAYOUT, "layout" },		\
+			 { QUIC_REASON_UDP, "udp" },			\
+			 { QUIC_REASON_SOCKET, "socket" },		\
+			 { QUIC_REASON_MTU, "mtu" },			\
+			 { QUIC_REASON_SHORT, "short" },		\
+			 { QUIC_REASON_LONG_HEADER, "long_header" },	\
+			 { QUIC_REASON_PKT_NUM, "pkt_num" },		\
+			 { QUIC_REASON_CID, "conn_id" },		\
+			 { QUIC_REASON_PHASE, "key_phase" },		\
+			 { QUIC_REASON_LOST, "lost" })
 
 TRACE_EVENT(quic_seal_error,
 
-	TP_PROTO(const struct quic_flows *fs, unsigned int npkts, int err),
+	TP_PROTO(const struct quic_flows *fs, unsigned int npkts, int pkt,
+		 enum quic_reason reason, int err),
 
-	TP_ARGS(fs, npkts, err),
+	TP_ARGS(fs, npkts, pkt, reason, err),
 
 	TP_STRUCT__entry(
 		__field(const void *, fs)
 		__field(unsigned int, npkts)
+		__field(int, pkt)
+		__field(u8, reason)
 		__field(int, err)
 	),
 
 	TP_fast_assign(
 		__entry->fs = fs;
 		__entry->npkts = npkts;
+		__entry->pkt = pkt;
+		__entry->reason = reason;
 		__entry->err = err;
 	),
 
-	TP_printk("sock=%p npkts=%u err=%d", __entry->fs, __entry->npkts,
-		  __entry->err)
+	TP_printk("sock=%p npkts=%u err=%d reason=%s pkt=%d", __entry->fs,
+		  __entry->npkts, __entry->err,
+		  quic_show_reason(__entry->reason), __entry->pkt)
 );
 
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
@@ -158,7 +193,7 @@ TRACE_EVENT(quic_device_fallback,
 	TP_ARGS(netdev, key, pkt_num, npkts, sealed),
 
 	TP_STRUCT__entry(
-		__string(netdev, netdev->name)
+		__string(netdev, netdev ? netdev->name : "")
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
 		__field(u8, gen)

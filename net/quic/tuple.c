@@ -95,7 +95,9 @@ void quic_tuple_clear_dst(struct quic_tuple *tuple)
  * quic_tuple_init - tuple of a flow, from the argument of a socket option
  * @tuple: filled in
  * @sk: socket
- * @info: argument
+ * @info: argument; its flags are not looked at
+ *
+ * The tuple of a flow with a flow_id is zero.
  *
  * Return: 0, -EAFNOSUPPORT or -EINVAL.
  */
@@ -106,16 +108,20 @@ int quic_tuple_init(struct quic_tuple *tuple, const struct sock *sk,
 
 	BUILD_BUG_ON(sizeof(*tuple) != 48);
 	memset(tuple, 0, sizeof(*tuple));
-	if (info->flags || info->reserved || info->reserved2)
+	if (info->reserved)
 		return -EINVAL;
 	if (info->conn_id_length > QUIC_MAX_CONNECTION_ID_SIZE)
 		return -EINVAL;
 	if (memchr_inv(info->conn_id, 0, off))
 		return -EINVAL;
+	/* An id is all that identifies a flow: nothing may seem to limit it */
+	if (info->flow_id &&
+	    (info->conn_id_length || info->peer.ss_family != AF_UNSPEC))
+		return -EINVAL;
 
 	tuple->cid_len = info->conn_id_length;
 	memcpy(tuple->cid, info->conn_id + off, tuple->cid_len);
-	if (info->dst.ss_family == AF_UNSPEC)
+	if (info->peer.ss_family == AF_UNSPEC)
 		return 0;
-	return quic_tuple_set_dst(tuple, sk, &info->dst, sizeof(info->dst));
+	return quic_tuple_set_dst(tuple, sk, &info->peer, sizeof(info->peer));
 }

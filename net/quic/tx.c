@@ -27,6 +27,7 @@
 /**
  * struct quic_tx - one sendmsg() call
  * @ulp: what UDP knows of the call
+ * @ops: this ULP
  * @fs: flows of the socket
  * @sk: socket
  * @msg: packets of the user
@@ -34,13 +35,18 @@
  * @has_anc: the call has this control message
  * @gso_size: size of packets on the wire, 0 for a single packet
  * @batch: packets in the skb
- * @dst: destination as the application passed it, to find the flow
+ * @tuple: destination as the application passed it, and connection ID of the
+ *	   first packet; without QUIC_TX_FLOW_ID they select the flow
+ * @uarg: notification of MSG_ZEROCOPY
+ * @reason: why the call is refused, if the error does not say it
+ * @zerocopy: the application expects a notification
  * @device: a device is to seal the packets
  * @sealed: the packets are sealed, or left to a device; errors of the stack
- *	    from here on are not counted as errors of sealing
+ *	    from here on are losses
  */
 struct quic_tx {
 	struct udp_ulp_tx ulp;
+	const struct udp_ulp_ops *ops;
 	struct quic_flows *fs;
 	struct sock *sk;
 	struct msghdr *msg;
@@ -48,10 +54,19 @@ struct quic_tx {
 	bool has_anc;
 	unsigned int gso_size;
 	struct quic_batch batch;
-	struct quic_tuple dst;
+	struct quic_tuple tuple;
+	struct ubuf_info *uarg;
+	enum quic_reason reason;
+	bool zerocopy;
 	bool device;
 	bool sealed;
 };
+
+static int quic_tx_refuse(struct quic_tx *tx, enum quic_reason reason, int err)
+{
+	tx->reason = reason;
+	return err;
+}
 
 static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 			struct sk_buff *skb)
@@ -85,66 +100,83 @@ static int quic_getfrag(void *from, char *to, int offset, int len, int odd,
 	return 0;
 }
 
-/* Refuse what UDP would only refuse after the packets were sealed, and what
- * would be fragmented by IP (RFC 9000 14).
+/* Refuse what UDP would only refuse after the packets were sealed, with UDP's
+ * own errors, and what would be fragmented by IP (RFC 9000 14).
  */
-static int quic_tx_check_skb(const struct quic_tx *tx, struct sk_buff *skb,
+static int quic_tx_check_skb(struct quic_tx *tx, const struct sk_buff *skb,
 			     const struct inet_cork *cork)
 {
 	unsigned int hlen = skb_network_header_len(skb) + sizeof(struct udphdr);
 
 	/* The socket's UDP_SEGMENT changed after it was read */
 	if (cork->gso_size != tx->gso_size)
-		return -EINVAL;
+		return quic_tx_refuse(tx, QUIC_REASON_SOCKET, -EINVAL);
 	if (skb_has_frag_list(skb) ||
 	    hlen + quic_batch_pkt_len(&tx->batch, 0) > cork->fragsize)
-		return -EMSGSIZE;
+		return quic_tx_refuse(tx, QUIC_REASON_MTU, -EMSGSIZE);
 	if (tx->sk->sk_no_check_tx || udp_get_no_check6_tx(tx->sk))
-		return -EINVAL;
-	if (tx->gso_size && dst_xfrm(skb_dst(skb)))
-		return -EOPNOTSUPP;
+		return quic_tx_refuse(tx, QUIC_REASON_SOCKET, -EINVAL);
+	if (tx->batch.layout.npkts > 1 && dst_xfrm(skb_dst(skb)))
+		return -EIO;
 	return 0;
 }
 
-/* Complete the tuple of a packet's flow from the packet. @hdr has at most
- * QUIC_MAX_HDR_SIZE bytes of it. quic_batch_parse() checks the header later.
+/* Nothing is ever sealed in the application's own pages. Who asked for
+ * MSG_ZEROCOPY is told that the data were copied, as by the loopback device.
  */
-static int quic_tx_tuple(const struct quic_tx *tx, const u8 *hdr,
-			 struct quic_tuple *tuple)
+static int quic_tx_zerocopy(struct quic_tx *tx)
+{
+	if (!tx->zerocopy)
+		return 0;
+	tx->uarg = msg_zerocopy_realloc(tx->sk, 0, NULL, false);
+	if (!tx->uarg)
+		return -ENOBUFS;
+	uarg_to_msgzc(tx->uarg)->zerocopy = 0;
+	return 0;
+}
+
+/* Take the connection ID from a packet. @hdr has at most QUIC_MAX_HDR_SIZE bytes
+ * of it. quic_batch_parse() checks the header later.
+ */
+static int quic_tx_cid(const struct quic_tx *tx, const u8 *hdr,
+		       struct quic_tuple *tuple)
 {
 	unsigned int len = quic_batch_pkt_len(&tx->batch, 0) - QUIC_TAG_SIZE;
 	unsigned int cid_len = tx->batch.cid_len;
 
 	if (hdr[0] & QUIC_HDR_LONG ||
-	    len < 1 + cid_len + QUIC_MAX_PKT_NUM_LEN)
+	    len < quic_sample_off(cid_len))
 		return -EINVAL;
-	*tuple = tx->dst;
 	tuple->cid_len = cid_len;
 	memcpy(tuple->cid, hdr + 1, cid_len);
 	return 0;
 }
 
-/* Find the flow that the control message and the first packet select */
+/* Find the flow that the control message or the first packet selects. All
+ * packets of the call must have the connection ID of the first one.
+ */
 static struct quic_flow *quic_tx_flow(struct quic_tx *tx)
 {
-	const struct quic_batch *b = &tx->batch;
-	struct quic_tuple tuple;
+	struct quic_batch *b = &tx->batch;
 	u8 hdr[QUIC_MAX_HDR_SIZE];
 	struct quic_flow *flow;
 	int err;
 
-	if (tx->anc.flags & QUIC_TX_FLOW_ID) {
-		flow = quic_flow_get_id(tx->fs, tx->anc.flow_id);
-		return flow ?: ERR_PTR(-ENOENT);
-	}
 	err = skb_copy_bits(b->skb, b->off, hdr,
 			    min_t(size_t, quic_batch_pkt_len(b, 0),
 				  sizeof(hdr)));
-	if (!err)
-		err = quic_tx_tuple(tx, hdr, &tuple);
 	if (err)
 		return ERR_PTR(err);
-	flow = quic_flow_get(tx->fs, &tuple);
+	err = quic_tx_cid(tx, hdr, &tx->tuple);
+	if (err) {
+		quic_batch_refuse(b, 0, hdr);
+		return ERR_PTR(err);
+	}
+	b->cid = tx->tuple.cid;
+	if (tx->anc.flags & QUIC_TX_FLOW_ID)
+		flow = quic_flow_get_id(tx->fs, tx->anc.flow_id);
+	else
+		flow = quic_flow_get(tx->fs, &tx->tuple);
 	return flow ?: ERR_PTR(-ENOENT);
 }
 
@@ -159,16 +191,16 @@ static int quic_tx_seal(struct quic_tx *tx, struct quic_flow *flow)
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 
-	err = quic_key_reserve(key, b->pkts, b->layout.npkts);
+	err = quic_key_reserve(key, flow->path_id, b->pkts, b->layout.npkts);
 	if (err)
 		goto out;
 	tx->device = quic_offload_xmit(tx->sk, flow, key, b);
 	if (tx->device)
 		goto out;
-	prot = quic_key_prot(key, &flow->hp);
+	prot = quic_key_prot(key, flow->path_id, &flow->hp);
 	err = quic_seal(&prot, b);
 	if (err)
-		quic_key_release(key, b->pkts, b->layout.npkts);
+		quic_key_release(key, flow->path_id, b->pkts, b->layout.npkts);
 out:
 	quic_key_put(key);
 	return err;
@@ -179,12 +211,9 @@ static int quic_tx_flow_seal(struct quic_tx *tx, struct quic_flow *flow)
 	struct quic_batch *b = &tx->batch;
 	int err;
 
-	if (b->cid_len != flow->tuple.cid_len)
-		return -EINVAL;
 	err = quic_batch_alloc(b, GFP_KERNEL);
 	if (err)
 		return err;
-	b->cid = flow->tuple.cid;
 	err = quic_batch_parse(b, tx->anc.next_pkt_num);
 	if (!err)
 		err = quic_tx_seal(tx, flow);
@@ -206,28 +235,58 @@ static void quic_tx_count(const struct quic_tx *tx)
 	}
 }
 
-static int quic_tx_finish(struct udp_ulp_tx *ulp, struct sk_buff *skb,
-			  const struct inet_cork *cork)
+/* Find the flow, and seal */
+static int quic_tx_protect(struct quic_tx *tx)
 {
-	struct quic_tx *tx = container_of(ulp, struct quic_tx, ulp);
 	struct quic_flow *flow;
 	int err;
 
-	err = quic_tx_check_skb(tx, skb, cork);
-	if (err)
-		return err;
-	tx->batch.skb = skb;
-	tx->batch.off = skb_transport_offset(skb) + sizeof(struct udphdr);
 	flow = quic_tx_flow(tx);
 	if (IS_ERR(flow))
 		return PTR_ERR(flow);
 	err = quic_tx_flow_seal(tx, flow);
 	quic_flow_put(flow);
+	return err;
+}
+
+/* UDP has chosen who computes the checksum. None was computed while the packets
+ * were copied, as it would have been that of the plaintext. Software GSO
+ * computes those of its packets.
+ */
+static void quic_tx_checksum(const struct quic_tx *tx, struct sk_buff *skb)
+{
+	const struct quic_layout *l = &tx->batch.layout;
+
+	if (tx->device)
+		skb->ip_summed = CHECKSUM_PARTIAL;
+	else if (skb->ip_summed != CHECKSUM_PARTIAL && l->npkts == 1)
+		skb->csum = skb_checksum(skb, tx->batch.off, l->wire_len, 0);
+}
+
+static int quic_tx_finish(struct udp_ulp_tx *ulp, struct sk_buff *skb,
+			  struct inet_cork *cork)
+{
+	struct quic_tx *tx = container_of(ulp, struct quic_tx, ulp);
+	int err;
+
+	tx->reason = QUIC_REASON_NONE;
+	err = quic_tx_check_skb(tx, skb, cork);
+	if (!err)
+		err = quic_tx_zerocopy(tx);
 	if (err)
 		return err;
-
-	/* A checksum computed while copying would be that of the plaintext */
-	skb->ip_summed = CHECKSUM_PARTIAL;
+	/* UDP refuses even a single packet over IPsec if it has a GSO size */
+	if (tx->batch.layout.npkts == 1)
+		cork->gso_size = 0;
+	tx->batch.skb = skb;
+	tx->batch.off = skb_transport_offset(skb) + sizeof(struct udphdr);
+	err = quic_tx_protect(tx);
+	if (err) {
+		net_zcopy_put_abort(tx->uarg, true);
+		return err;
+	}
+	net_zcopy_put(tx->uarg);
+	quic_tx_checksum(tx, skb);
 	tx->sealed = true;
 	quic_tx_count(tx);
 	return 0;
@@ -244,9 +303,9 @@ static int quic_tx_cmsg(struct quic_tx *tx, const struct cmsghdr *cmsg)
 		return 0;
 	case UDP_QUIC_ENCRYPT:
 		tx->has_anc = true;
-		tx->ulp.cmsg = UDP_QUIC_ENCRYPT;
+		tx->ulp.cmsg_ops = tx->ops;
 		if (again || cmsg->cmsg_len != CMSG_LEN(sizeof(tx->anc)))
-			return -EINVAL;
+			return quic_tx_refuse(tx, QUIC_REASON_CMSG, -EINVAL);
 		/* Its data may be less aligned than the struct requires */
 		memcpy(&tx->anc, CMSG_DATA(cmsg), sizeof(tx->anc));
 		return 0;
@@ -265,7 +324,7 @@ static int quic_tx_cmsgs(struct quic_tx *tx)
 
 	for_each_cmsghdr(cmsg, tx->msg) {
 		if (!CMSG_OK(tx->msg, cmsg))
-			return -EINVAL;
+			return quic_tx_refuse(tx, QUIC_REASON_CMSG, -EINVAL);
 		if (cmsg->cmsg_level != SOL_UDP)
 			continue;
 		err = quic_tx_cmsg(tx, cmsg);
@@ -278,7 +337,7 @@ static int quic_tx_cmsgs(struct quic_tx *tx)
 /* Destination of a message without an address, or with one of AF_UNSPEC */
 static int quic_tx_dst_connected(struct quic_tx *tx)
 {
-	struct quic_tuple *dst = &tx->dst;
+	struct quic_tuple *dst = &tx->tuple;
 	const struct sock *sk = tx->sk;
 
 	if (sk->sk_state != TCP_ESTABLISHED)
@@ -301,24 +360,28 @@ static int quic_tx_dst_connected(struct quic_tx *tx)
 	return 0;
 }
 
-/* Destination as the application passed it, before BPF or NAT change it */
+/* Destination as the application passed it, before BPF or NAT change it. Only
+ * UDP looks at the destination of a flow that is selected by its id.
+ */
 static int quic_tx_dst(struct quic_tx *tx)
 {
 	const struct sockaddr *sa = tx->msg->msg_name;
 	unsigned int len = tx->msg->msg_namelen;
 	struct sockaddr_in sin;
 
+	if (tx->anc.flags & QUIC_TX_FLOW_ID)
+		return 0;
 	if (!sa)
 		return quic_tx_dst_connected(tx);
 	if (len < sizeof(sin) || sa->sa_family != AF_UNSPEC)
-		return quic_tuple_set_dst(&tx->dst, tx->sk, sa, len);
+		return quic_tuple_set_dst(&tx->tuple, tx->sk, sa, len);
 
 	/* What UDP makes of AF_UNSPEC depends on the socket */
 	if (tx->sk->sk_family == AF_INET6)
 		return quic_tx_dst_connected(tx);
 	sin = *(const struct sockaddr_in *)sa;
 	sin.sin_family = AF_INET;
-	return quic_tuple_set_dst(&tx->dst, tx->sk, &sin, sizeof(sin));
+	return quic_tuple_set_dst(&tx->tuple, tx->sk, &sin, sizeof(sin));
 }
 
 /* The keys of all flows exceed the cache: prefetch those of this flow while the
@@ -329,8 +392,8 @@ static void quic_tx_prefetch(const struct quic_tx *tx)
 {
 	unsigned int len = quic_batch_pkt_len(&tx->batch, 0) - QUIC_TAG_SIZE;
 	struct iov_iter *from = &tx->msg->msg_iter;
+	struct quic_tuple tuple = tx->tuple;
 	u64 pn = tx->anc.next_pkt_num;
-	struct quic_tuple tuple;
 	u8 hdr[QUIC_MAX_HDR_SIZE];
 	size_t want, got;
 
@@ -341,8 +404,35 @@ static void quic_tx_prefetch(const struct quic_tx *tx)
 	want = min_t(size_t, len, sizeof(hdr));
 	got = copy_from_iter(hdr, want, from);
 	iov_iter_revert(from, got);
-	if (got == want && !quic_tx_tuple(tx, hdr, &tuple))
+	if (got == want && !quic_tx_cid(tx, hdr, &tuple))
 		quic_flow_prefetch(tx->fs, &tuple, pn);
+}
+
+static int quic_tx_check_anc(struct quic_tx *tx)
+{
+	const struct quic_tx_ancillary_data *anc = &tx->anc;
+
+	if (anc->flags & ~(QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID))
+		return quic_tx_refuse(tx, QUIC_REASON_FLAGS, -EINVAL);
+	if (anc->conn_id_length > QUIC_MAX_CONNECTION_ID_SIZE)
+		return quic_tx_refuse(tx, QUIC_REASON_CID_LEN, -EINVAL);
+	if (anc->next_pkt_num > QUIC_MAX_PKT_NUM)
+		return quic_tx_refuse(tx, QUIC_REASON_NEXT_PKT_NUM, -EINVAL);
+	return 0;
+}
+
+static int quic_tx_check_msg(struct quic_tx *tx)
+{
+	struct msghdr *msg = tx->msg;
+
+	/* Pages that are spliced are not the kernel's to seal in */
+	if (msg->msg_flags & (MSG_OOB | MSG_SPLICE_PAGES))
+		return -EOPNOTSUPP;
+	/* io_uring notes by itself that its notification was not used */
+	tx->zerocopy = msg->msg_flags & MSG_ZEROCOPY && !msg->msg_ubuf &&
+		       sock_flag(tx->sk, SOCK_ZEROCOPY);
+	msg->msg_flags &= ~MSG_ZEROCOPY;
+	return 0;
 }
 
 static int quic_tx_prepare(struct quic_tx *tx, size_t len)
@@ -351,34 +441,45 @@ static int quic_tx_prepare(struct quic_tx *tx, size_t len)
 	struct quic_layout *l = &tx->batch.layout;
 	int err;
 
-	if (anc->flags & ~(QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID))
-		return -EINVAL;
-	if (anc->conn_id_length > QUIC_MAX_CONNECTION_ID_SIZE ||
-	    anc->next_pkt_num > QUIC_MAX_PKT_NUM)
-		return -EINVAL;
-	/* Sealing in place would change the user's own pages */
-	if (tx->msg->msg_flags & (MSG_ZEROCOPY | MSG_SPLICE_PAGES))
-		return -EOPNOTSUPP;
+	err = quic_tx_check_anc(tx);
+	if (!err)
+		err = quic_tx_check_msg(tx);
+	if (err)
+		return err;
 	err = quic_tx_dst(tx);
 	if (err)
 		return err;
 	err = quic_layout_init(l, len, tx->gso_size,
 			       anc->flags & QUIC_TX_TAG_ROOM);
 	if (err)
-		return err;
+		return quic_tx_refuse(tx, QUIC_REASON_LAYOUT, err);
 	tx->batch.cid_len = anc->conn_id_length;
 	if (quic_flows_many(tx->fs))
 		quic_tx_prefetch(tx);
 	tx->ulp.getfrag = quic_getfrag;
 	tx->ulp.finish = quic_tx_finish;
 	tx->ulp.room = l->wire_len - l->user_len;
+	/* The reason of whatever fails before quic_tx_finish() is called */
+	tx->reason = QUIC_REASON_UDP;
 	return 0;
+}
+
+static void quic_tx_trace(const struct quic_tx *tx, int err)
+{
+	const struct quic_batch *b = &tx->batch;
+	enum quic_reason reason = b->reason ?: tx->reason;
+	int pkt = b->reason ? b->refused : -1;
+
+	trace_quic_seal_error(tx->fs, b->layout.npkts, pkt, reason, err);
 }
 
 static void quic_tx_count_error(const struct quic_tx *tx, int err)
 {
 	struct net *net = sock_net(tx->sk);
 
+	/* The program will repeat the call */
+	if (err == -EAGAIN || err == -EINTR || err == -ERESTARTSYS)
+		return;
 	QUIC_INC_STATS(net, TX_SW_ERROR);
 	switch (err) {
 	case -ENOENT:
@@ -394,13 +495,25 @@ static void quic_tx_count_error(const struct quic_tx *tx, int err)
 		QUIC_INC_STATS(net, TX_KEY_LIMIT);
 		break;
 	case -EINVAL:
+	case -EBADMSG:
 	case -EMSGSIZE:
 		QUIC_INC_STATS(net, TX_MALFORMED);
 		break;
 	default:
 		QUIC_INC_STATS(net, TX_OTHER_ERROR);
 	}
-	trace_quic_seal_error(tx->fs, tx->batch.layout.npkts, err);
+	quic_tx_trace(tx, err);
+}
+
+/* The packets were sealed, and their numbers are used up: like a packet that is
+ * dropped further on, they are lost. An error would let the program believe
+ * that it may use the numbers again.
+ */
+static void quic_tx_count_loss(struct quic_tx *tx, int err)
+{
+	QUIC_ADD_STATS(sock_net(tx->sk), TX_LOST, tx->batch.layout.npkts);
+	tx->reason = QUIC_REASON_LOST;
+	quic_tx_trace(tx, err);
 }
 
 /**
@@ -412,12 +525,13 @@ static void quic_tx_count_error(const struct quic_tx *tx, int err)
  * @send: UDP's own sendmsg()
  *
  * Context: process, socket not locked.
- * Return: @len, or a negative error.
+ * Return: @len, or a negative error: the packets were not sealed.
  */
 int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		 size_t len, udp_ulp_send_t send)
 {
 	struct quic_tx tx = {
+		.ops = ulp->ops,
 		.fs = quic_sock_flows(ulp, QUIC_TX),
 		.sk = sk,
 		.msg = msg,
@@ -434,7 +548,12 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		err = quic_tx_prepare(&tx, len);
 	if (!err)
 		err = send(sk, msg, len, &tx.ulp);
-	if (err < 0 && err != -EAGAIN && !tx.sealed)
+	if (err >= 0)
+		return err;
+	if (!tx.sealed) {
 		quic_tx_count_error(&tx, err);
-	return err;
+		return err;
+	}
+	quic_tx_count_loss(&tx, err);
+	return len;
 }

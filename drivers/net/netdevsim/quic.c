@@ -11,11 +11,13 @@
 #include <crypto/chacha.h>
 #include <linux/debugfs.h>
 #include <linux/ethtool.h>
+#include <linux/once.h>
 #include <linux/rtnetlink.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/udp.h>
 #include <linux/unaligned.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 #include <net/checksum.h>
 #include <net/gso.h>
@@ -114,6 +116,7 @@ static void nsim_quic_set_iv(struct nsim_quic_key *key, u64 pn)
 	if (qkey->cipher_type == TLS_CIPHER_AES_CCM_128)
 		*nonce++ = NSIM_QUIC_CCM_IV_B0;
 	memcpy(nonce, qkey->iv, QUIC_MAX_IV_SIZE);
+	put_unaligned_be32(get_unaligned_be32(nonce) ^ qkey->path_id, nonce);
 	p = nonce + QUIC_MAX_IV_SIZE - sizeof(pn);
 	put_unaligned_be64(get_unaligned_be64(p) ^ pn, p);
 }
@@ -188,9 +191,7 @@ static bool nsim_quic_pkt_ok(const struct quicdev_key *qkey, const u8 *pkt,
 	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(qkey->key_gen & 1))
 		return false;
 	/* Not that it matters here, but the core has promised */
-	if (memchr_inv(pkt + len - QUIC_TAG_SIZE, 0, QUIC_TAG_SIZE))
-		return false;
-	return !memcmp(pkt + 1, qkey->cid, qkey->cid_len);
+	return !memchr_inv(pkt + len - QUIC_TAG_SIZE, 0, QUIC_TAG_SIZE);
 }
 
 /**
@@ -439,6 +440,65 @@ bool nsim_quic_busy(struct netdevsim *ns, const struct sk_buff *skb)
 	return READ_ONCE(ns->quic.busy) && quicdev_skb_ext(skb);
 }
 
+/**
+ * nsim_quic_ring - put an skb into a ring, from which it is sent later
+ * @ns: device
+ * @skb: skb
+ *
+ * Context: ndo_start_xmit().
+ * Return: false if there is no ring, and @skb has to be sent now.
+ */
+bool nsim_quic_ring(struct netdevsim *ns, struct sk_buff *skb)
+{
+	u32 ms = READ_ONCE(ns->quic.ring_ms);
+
+	if (!ms && skb_queue_empty_lockless(&ns->quic.ring))
+		return false;
+	skb_queue_tail(&ns->quic.ring, skb);
+	schedule_delayed_work(&ns->quic.ring_work, msecs_to_jiffies(ms));
+	return true;
+}
+
+static void nsim_quic_ring_work(struct work_struct *work)
+{
+	struct netdevsim *ns = container_of(to_delayed_work(work),
+					    struct netdevsim, quic.ring_work);
+	struct sk_buff_head skbs;
+	struct sk_buff *skb;
+
+	__skb_queue_head_init(&skbs);
+	spin_lock_bh(&ns->quic.ring.lock);
+	skb_queue_splice_init(&ns->quic.ring, &skbs);
+	while ((skb = __skb_dequeue(&skbs)))
+		nsim_xmit(skb, ns->netdev);
+	spin_unlock_bh(&ns->quic.ring.lock);
+}
+
+/**
+ * nsim_quic_stop - drop what is in the ring
+ * @ns: device
+ *
+ * Context: ndo_stop().
+ */
+void nsim_quic_stop(struct netdevsim *ns)
+{
+	cancel_delayed_work_sync(&ns->quic.ring_work);
+	skb_queue_purge(&ns->quic.ring);
+}
+
+/* Devices may stop a key, or leave some packets to software */
+static bool nsim_quic_give_back(struct netdevsim *ns, const struct sk_buff *skb)
+{
+	u32 software = READ_ONCE(ns->quic.software);
+
+	if (READ_ONCE(ns->quic.stop_key)) {
+		WRITE_ONCE(ns->quic.stop_key, false);
+		quicdev_key_stop(quicdev_skb_ext(skb)->key);
+	}
+	return software &&
+	       !((u32)atomic_inc_return(&ns->quic.skbs) % software);
+}
+
 /* Left to a device, but it does not say with which key. TLS has that mark,
  * too.
  */
@@ -460,8 +520,17 @@ static bool nsim_quic_lost_key(const struct sk_buff *skb)
 struct sk_buff *nsim_quic_tx(struct netdevsim *ns, struct sk_buff *skb,
 			     unsigned int *dropped)
 {
-	if (quicdev_skb_ext(skb))
-		return nsim_quic_tx_key(ns, skb, dropped);
+	unsigned int n = nsim_quic_pkts(skb);
+
+	if (quicdev_skb_ext(skb)) {
+		if (!nsim_quic_give_back(ns, skb))
+			return nsim_quic_tx_key(ns, skb, dropped);
+		skb = quicdev_encrypt_skb(skb);
+		if (!skb) {
+			*dropped += n;
+			return NULL;
+		}
+	}
 	if (nsim_quic_lost_key(skb))
 		return nsim_quic_drop(ns, skb, NSIM_QUIC_TX_DROP_BAD, dropped);
 	return nsim_quic_segment(ns, skb, NETIF_F_SG, dropped);
@@ -602,6 +671,30 @@ static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_key *qkey,
 	return 0;
 }
 
+/* Firmware may take its time */
+static void nsim_quic_sleep(struct netdevsim *ns)
+{
+	u32 ms = READ_ONCE(ns->quic.slow);
+
+	if (!ms)
+		return;
+	atomic_inc(&ns->quic.asleep);
+	wait_var_event_timeout(&ns->quic.slow, !READ_ONCE(ns->quic.slow),
+			       msecs_to_jiffies(ms));
+	atomic_dec(&ns->quic.asleep);
+}
+
+/* Ports share a table: when it is not full any more, tell all of them */
+static void nsim_quic_room(struct nsim_dev *nsim_dev)
+{
+	struct netdevsim *ns;
+
+	spin_lock(&nsim_dev->quic.lock);
+	list_for_each_entry(ns, &nsim_dev->quic.ports, quic.port)
+		quicdev_room(ns->netdev);
+	spin_unlock(&nsim_dev->quic.lock);
+}
+
 static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 			     enum quicdev_direction direction,
 			     struct quicdev_key *qkey,
@@ -616,6 +709,7 @@ static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 		NSIM_EA(extack, "QUIC packets are only sealed, not opened");
 		return -EOPNOTSUPP;
 	}
+	nsim_quic_sleep(ns);
 	delay = READ_ONCE(ns->quic.delay_ack);
 	refuse = READ_ONCE(ns->quic.refuse_add);
 	if (refuse && !delay) {
@@ -640,14 +734,22 @@ static void nsim_quic_dev_del(struct net_device *netdev,
 {
 	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct netdevsim *ns = netdev_priv(netdev);
+	struct nsim_dev *nsim_dev = ns->nsim_dev;
+	bool ready;
 
-	/* Packets are sealed before ndo_start_xmit() returns, none is left */
+	nsim_quic_sleep(ns);
+	/* The ring may still have packets for the key */
+	flush_delayed_work(&ns->quic.ring_work);
 	cancel_delayed_work_sync(&state->key->ack);
+	ready = state->key->ready;
 	nsim_quic_key_free(state->key);
 	state->key = NULL;
 	atomic_dec(&ns->quic.keys);
-	atomic_dec(&ns->nsim_dev->quic.keys);
 	nsim_quic_count(ns, NSIM_QUIC_TX_DEL, 1);
+	/* A key that was refused has not taken anybody's place */
+	if (atomic_dec_return(&nsim_dev->quic.keys) ==
+	    nsim_dev->quic.max_keys - 1 && ready)
+		nsim_quic_room(nsim_dev);
 }
 
 static int nsim_quic_refuse_add_get(void *data, u64 *val)
@@ -670,6 +772,48 @@ static int nsim_quic_refuse_add_set(void *data, u64 val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_refuse_add_fops, nsim_quic_refuse_add_get,
 			 nsim_quic_refuse_add_set, "%llu\n");
+
+static int nsim_quic_slow_get(void *data, u64 *val)
+{
+	struct netdevsim *ns = data;
+
+	*val = ns->quic.slow;
+	return 0;
+}
+
+static int nsim_quic_slow_set(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	WRITE_ONCE(ns->quic.slow, val);
+	wake_up_var(&ns->quic.slow);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_slow_fops, nsim_quic_slow_get,
+			 nsim_quic_slow_set, "%llu\n");
+
+static int nsim_quic_detach_get(void *data, u64 *val)
+{
+	struct netdevsim *ns = data;
+
+	*val = !netif_device_present(ns->netdev);
+	return 0;
+}
+
+static int nsim_quic_detach_set(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	rtnl_lock();
+	if (val)
+		netif_device_detach(ns->netdev);
+	else
+		netif_device_attach(ns->netdev);
+	rtnl_unlock();
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_detach_fops, nsim_quic_detach_get,
+			 nsim_quic_detach_set, "%llu\n");
 
 static int nsim_quic_lose_keys(void *data, u64 val)
 {
@@ -702,13 +846,27 @@ static const struct quicdev_caps nsim_quic_caps = {
 			  QUICDEV_CIPHER(TLS_CIPHER_CHACHA20_POLY1305),
 	.cid_lens	= GENMASK(QUIC_MAX_CONNECTION_ID_SIZE, 0),
 	.pkt_num_lens	= GENMASK(QUIC_MAX_PKT_NUM_LEN, 1),
+	.flags		= QUICDEV_CAP_IPV4 | QUICDEV_CAP_IPV6 |
+			  QUICDEV_CAP_NO_FIXED | QUICDEV_CAP_PATH_ID,
+	.max_vlans	= U8_MAX,
 };
 
 static const struct quicdev_ops nsim_quicdev_ops = {
-	.caps		= &nsim_quic_caps,
 	.quic_dev_add	= nsim_quic_dev_add,
 	.quic_dev_del	= nsim_quic_dev_del,
 };
+
+static void nsim_quic_debugfs_caps(struct quicdev_caps *caps,
+				   struct dentry *ddir)
+{
+	debugfs_create_x32("cap_ciphers", 0600, ddir, &caps->ciphers);
+	debugfs_create_x32("cap_cid_lens", 0600, ddir, &caps->cid_lens);
+	debugfs_create_x32("cap_pkt_num_lens", 0600, ddir, &caps->pkt_num_lens);
+	debugfs_create_x32("cap_flags", 0600, ddir, &caps->flags);
+	debugfs_create_u16("cap_max_pkts", 0600, ddir, &caps->max_pkts);
+	debugfs_create_u16("cap_max_pkt_len", 0600, ddir, &caps->max_pkt_len);
+	debugfs_create_u8("cap_max_vlans", 0600, ddir, &caps->max_vlans);
+}
 
 /**
  * nsim_quic_debugfs_init - let tests provoke what devices do rarely
@@ -716,11 +874,18 @@ static const struct quicdev_ops nsim_quicdev_ops = {
  *
  * refuse_add: errno to refuse keys with, 0 to take them
  * delay_ack: milliseconds until a key is acknowledged, or refused
+ * ring: milliseconds that packets stay in the transmit ring
+ * slow: milliseconds that each add and delete sleeps; 0 wakes them up
+ * asleep: number of calls that sleep now
+ * detach: what netif_device_detach() does, 0 attaches the device again
  * lose_keys: forget all keys that are installed
  * reset: the same, and say so
  * busy: leave packets for a key to the queueing discipline, as a full ring does
+ * stop_key: 1 stops the key of the next packet
+ * software: software is to seal every Nth skb
  * corrupt: number of sealed packets to flip a bit in
  * free_crypto: send a pattern instead of sealing
+ * cap_*: what struct quicdev_caps says. For tests a race with the core is fine
  */
 void nsim_quic_debugfs_init(struct netdevsim *ns)
 {
@@ -731,11 +896,18 @@ void nsim_quic_debugfs_init(struct netdevsim *ns)
 	debugfs_create_file("refuse_add", 0600, ddir, ns,
 			    &nsim_quic_refuse_add_fops);
 	debugfs_create_u32("delay_ack", 0600, ddir, &ns->quic.delay_ack);
+	debugfs_create_u32("ring", 0600, ddir, &ns->quic.ring_ms);
+	debugfs_create_file("slow", 0600, ddir, ns, &nsim_quic_slow_fops);
+	debugfs_create_atomic_t("asleep", 0400, ddir, &ns->quic.asleep);
+	debugfs_create_file("detach", 0600, ddir, ns, &nsim_quic_detach_fops);
 	debugfs_create_file("lose_keys", 0200, ddir, ns,
 			    &nsim_quic_lose_keys_fops);
 	debugfs_create_file("reset", 0200, ddir, ns, &nsim_quic_reset_fops);
 	debugfs_create_bool("busy", 0600, ddir, &ns->quic.busy);
+	debugfs_create_bool("stop_key", 0600, ddir, &ns->quic.stop_key);
+	debugfs_create_u32("software", 0600, ddir, &ns->quic.software);
 	debugfs_create_atomic_t("corrupt", 0600, ddir, &ns->quic.corrupt);
+	nsim_quic_debugfs_caps(&ns->quic.caps, ddir);
 	debugfs_create_bool("free_crypto", 0600, ddir, &ns->quic.free_crypto);
 }
 
@@ -745,17 +917,39 @@ void nsim_quic_debugfs_exit(struct netdevsim *ns)
 	debugfs_remove(ns->quic.ddir);
 }
 
+/* The core holds a lock when it adds keys: modules cannot be loaded then */
+static void nsim_quic_load_modules(void)
+{
+	static const char * const algs[] = {
+		"gcm(aes)", "ccm(aes)", "rfc7539(chacha20,poly1305)",
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(algs); i++)
+		crypto_has_alg(algs[i], 0, CRYPTO_ALG_ASYNC);
+}
+
 int nsim_quic_init(struct netdevsim *ns)
 {
+	struct nsim_dev *nsim_dev = ns->nsim_dev;
 	struct net_device *dev = ns->netdev;
 
 	BUILD_BUG_ON(ARRAY_SIZE(nsim_quic_stat_names) != NSIM_QUIC_STATS);
+	DO_ONCE_SLEEPABLE(nsim_quic_load_modules);
 	ns->quic.pattern = alloc_page(GFP_KERNEL);
 	if (!ns->quic.pattern)
 		return -ENOMEM;
 	memset(page_address(ns->quic.pattern), NSIM_QUIC_PATTERN, PAGE_SIZE);
+	skb_queue_head_init(&ns->quic.ring);
+	INIT_DELAYED_WORK(&ns->quic.ring_work, nsim_quic_ring_work);
+	spin_lock(&nsim_dev->quic.lock);
+	list_add(&ns->quic.port, &nsim_dev->quic.ports);
+	spin_unlock(&nsim_dev->quic.lock);
 
-	dev->quicdev_ops = &nsim_quicdev_ops;
+	ns->quic.ops = nsim_quicdev_ops;
+	ns->quic.caps = nsim_quic_caps;
+	ns->quic.ops.caps = &ns->quic.caps;
+	dev->quicdev_ops = &ns->quic.ops;
 	/* QUIC depends on checksums, and the rest on scatter-gather. So let
 	 * them change, and come back.
 	 */
@@ -766,7 +960,13 @@ int nsim_quic_init(struct netdevsim *ns)
 
 void nsim_quic_teardown(struct netdevsim *ns)
 {
+	struct nsim_dev *nsim_dev = ns->nsim_dev;
+
 	WARN_ON(atomic_read(&ns->quic.keys));
+	nsim_quic_stop(ns);
+	spin_lock(&nsim_dev->quic.lock);
+	list_del(&ns->quic.port);
+	spin_unlock(&nsim_dev->quic.lock);
 	put_page(ns->quic.pattern);
 }
 
@@ -797,6 +997,8 @@ void nsim_quic_dev_init(struct nsim_dev *nsim_dev)
 
 	if (devl_resource_size_get(devlink, NSIM_RESOURCE_QUIC, &max_keys))
 		max_keys = NSIM_QUIC_MAX_KEYS;
+	spin_lock_init(&nsim_dev->quic.lock);
+	INIT_LIST_HEAD(&nsim_dev->quic.ports);
 	nsim_dev->quic.max_keys = max_keys;
 	devl_resource_occ_get_register(devlink, NSIM_RESOURCE_QUIC,
 				       nsim_quic_occ_get, nsim_dev);

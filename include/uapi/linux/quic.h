@@ -20,18 +20,26 @@
 #define QUIC_MAX_KEY_SIZE		32
 #define QUIC_TAG_SIZE			16	/* of every cipher above */
 
+/* Flags in struct quic_connection_info_key */
+#define QUIC_CONN_GENERATION	0x01	/* DEL: only conn_payload_key_gen */
+#define QUIC_CONN_ALL		0x02	/* DEL: all flows of the socket */
+#define QUIC_CONN_ALIAS		0x04	/* reception only */
+
 /**
  * struct quic_connection_info_key - what identifies a flow on its socket
  *
- * Clear the whole of it before filling it in.
+ * A flow with a @flow_id is identified by it alone: @conn_id and @peer must be
+ * zero. A flow without one is identified by @conn_id and @peer. Clear the whole
+ * of the struct before filling it in.
  *
  * @conn_id: destination connection ID, right-aligned, leading bytes zero
  * @conn_id_length: bytes of @conn_id that count, 0 to 20
- * @flags: must be 0
+ * @flags: QUIC_CONN_GENERATION and the like; others must be 0
  * @reserved: must be 0
  * @flow_id: handle for QUIC_TX_FLOW_ID, unique on the socket; 0 for none
- * @reserved2: must be 0
- * @dst: destination of the flow's packets; AF_UNSPEC for any
+ * @path_id: path of multipath QUIC, the same as long as the flow exists; 0
+ *	     without multipath
+ * @peer: destination of the flow's packets; AF_UNSPEC for any
  */
 struct quic_connection_info_key {
 	__u8	conn_id[QUIC_MAX_CONNECTION_ID_SIZE];
@@ -39,23 +47,26 @@ struct quic_connection_info_key {
 	__u8	flags;
 	__u16	reserved;
 	__u32	flow_id;
-	__u32	reserved2;
-	struct __kernel_sockaddr_storage dst;
+	__u32	path_id;
+	struct __kernel_sockaddr_storage peer;
 };
 
 /**
  * struct quic_connection_info - argument of UDP_QUIC_ADD_TX_CONNECTION
  *
- * UDP_QUIC_DEL_TX_CONNECTION takes the same and reads only @key. May grow at
- * its end; what a kernel does not know must be zero.
+ * UDP_QUIC_DEL_TX_CONNECTION takes the same and reads only @key and, with
+ * QUIC_CONN_GENERATION, @conn_payload_key_gen. May grow at its end: what a
+ * kernel does not know must be zero, what a program does not pass is zero.
  *
  * @key: which flow
  * @cipher_type: TLS_CIPHER_*
  * @conn_payload_key_gen: key generation; its low bit is the Key Phase bit
  * @payload_iv: "quic iv" of RFC 9001 section 5.1
  * @payload_key: "quic key"; the cipher decides how many bytes are read
- * @header_key: "quic hp"; as long as the key, the same in every generation
+ * @header_key: "quic hp"; as long as the key, the same in every generation.
+ *		Zero for the next generation of a flow: as before
  * @pad: ignored
+ * @next_pkt_num: reception only, must be 0
  */
 struct quic_connection_info {
 	struct quic_connection_info_key key;
@@ -65,6 +76,64 @@ struct quic_connection_info {
 	__u8	payload_key[QUIC_MAX_KEY_SIZE];
 	__u8	header_key[QUIC_MAX_KEY_SIZE];
 	__u8	pad;
+	__aligned_u64	next_pkt_num;
+};
+
+/**
+ * struct quic_info_generation - a key generation of a flow
+ *
+ * @sealed: packets sealed with the key, on all paths, by all sockets
+ * @remaining: packets that may still be sealed before EKEYEXPIRED
+ * @next_pkt_num: highest packet number sealed on the flow's path, plus one
+ * @ifindex: device that has the key, 0 for none
+ * @gen: key generation
+ * @installed: 1, or 0 if the other members mean nothing
+ * @pad: 0
+ */
+struct quic_info_generation {
+	__aligned_u64	sealed;
+	__aligned_u64	remaining;
+	__aligned_u64	next_pkt_num;
+	__u32	ifindex;
+	__u8	gen;
+	__u8	installed;
+	__u16	pad;
+};
+
+/* Directions in struct quic_info */
+#define QUIC_INFO_TX		0x01
+#define QUIC_INFO_RX		0x02
+
+/* Ciphers in struct quic_info */
+#define QUIC_INFO_CIPHER(type)	(1U << ((type) - TLS_CIPHER_AES_GCM_128))
+
+/**
+ * struct quic_info - argument of UDP_QUIC_INFO, for getsockopt()
+ *
+ * A kernel writes as much of it as it knows and the program has room for, and
+ * says how much. Clear it before the call: a program that is newer than the
+ * kernel then finds zeros.
+ *
+ * @key: read: the flow to describe; all zero for none
+ * @directions: QUIC_INFO_TX and the like: what is implemented
+ * @ciphers: QUIC_INFO_CIPHER(TLS_CIPHER_*): ciphers that can be used now; only
+ *	     if @key is zero
+ * @conn_flags: flags that UDP_QUIC_ADD_TX_CONNECTION or
+ *		UDP_QUIC_DEL_TX_CONNECTION accept
+ * @tx_flags: flags in struct quic_tx_ancillary_data that are known
+ * @flows: flows of the socket
+ * @max_flows: flows that the network namespace may have
+ * @generations: of the flow, newest first
+ */
+struct quic_info {
+	struct quic_connection_info_key key;
+	__u32	directions;
+	__u32	ciphers;
+	__u32	conn_flags;
+	__u32	tx_flags;
+	__u32	flows;
+	__u32	max_flows;
+	struct quic_info_generation generations[2];
 };
 
 /* Flags in struct quic_tx_ancillary_data */

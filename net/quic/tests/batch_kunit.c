@@ -209,6 +209,7 @@ static void quic_test_encode(struct kunit *test)
 
 struct quic_nonce_case {
 	const char *desc;
+	u32 path_id;
 	u64 pn;
 	u8 iv[QUIC_MAX_IV_SIZE];
 	u8 nonce[QUIC_MAX_IV_SIZE];
@@ -216,26 +217,37 @@ struct quic_nonce_case {
 
 static const struct quic_nonce_case quic_nonce_cases[] = {
 	{
-		"RFC 9001 A.5", 654360564,
+		"RFC 9001 A.5", 0, 654360564,
 		{ 0xe0, 0x45, 0x9b, 0x34, 0x74, 0xbd,
 		  0xd0, 0xe4, 0x4a, 0x41, 0xc1, 0x44 },
 		{ 0xe0, 0x45, 0x9b, 0x34, 0x74, 0xbd,
 		  0xd0, 0xe4, 0x6d, 0x41, 0x7e, 0xb0 },
 	}, {
-		"packet 0", 0,
+		"packet 0", 0, 0,
 		{ 0xe0, 0x45, 0x9b, 0x34, 0x74, 0xbd,
 		  0xd0, 0xe4, 0x4a, 0x41, 0xc1, 0x44 },
 		{ 0xe0, 0x45, 0x9b, 0x34, 0x74, 0xbd,
 		  0xd0, 0xe4, 0x4a, 0x41, 0xc1, 0x44 },
 	}, {
-		"order of bytes", 0x0102030405060708,
+		"order of bytes", 0, 0x0102030405060708,
 		{ 0 },
 		{ 0, 0, 0, 0, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08 },
 	}, {
-		"greatest", QUIC_MAX_PKT_NUM,
+		"greatest", 0, QUIC_MAX_PKT_NUM,
 		{ 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 		  0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
 		{ 0xff, 0xff, 0xff, 0xff, 0xc0, 0, 0, 0, 0, 0, 0, 0 },
+	}, {
+		/* The example of the multipath extension of QUIC */
+		"path 3", 3, 0xaead,
+		{ 0x6b, 0x26, 0x11, 0x4b, 0x9c, 0xba,
+		  0x2b, 0x63, 0xa9, 0xe8, 0xdd, 0x4f },
+		{ 0x6b, 0x26, 0x11, 0x48, 0x9c, 0xba,
+		  0x2b, 0x63, 0xa9, 0xe8, 0x73, 0xe2 },
+	}, {
+		"order of the path's bytes", 0x01020304, 0,
+		{ 0 },
+		{ 0x01, 0x02, 0x03, 0x04 },
 	},
 };
 
@@ -245,8 +257,11 @@ static void quic_test_nonce(struct kunit *test)
 {
 	const struct quic_nonce_case *c = test->param_value;
 	u8 nonce[QUIC_MAX_IV_SIZE + 1] = { [QUIC_MAX_IV_SIZE] = 0xa5 };
+	u8 iv[QUIC_MAX_IV_SIZE];
 
-	quic_nonce(nonce, c->iv, c->pn);
+	memcpy(iv, c->iv, sizeof(iv));
+	quic_path_iv(iv, c->path_id);
+	quic_nonce(nonce, iv, c->pn);
 	KUNIT_EXPECT_MEMEQ(test, nonce, c->nonce, QUIC_MAX_IV_SIZE);
 	KUNIT_EXPECT_EQ(test, nonce[QUIC_MAX_IV_SIZE], 0xa5);
 }
@@ -261,7 +276,7 @@ static void quic_test_nonce(struct kunit *test)
  * @len: bytes of the packet without its tag
  * @expected: expected packet number
  * @pn: packet number
- * @err: result of quic_batch_parse(): 0 or -EINVAL
+ * @err: result of quic_batch_parse()
  */
 struct quic_parse_case {
 	const char *desc;
@@ -292,10 +307,10 @@ static const struct quic_parse_case quic_parse_cases[] = {
 	{ "fixed bit 0, Key Phase 1", 0x07, 8, 0, 100, 1, 1, 0 },
 	{ "long header", 0xc0, 8, 0, 100, 1, 1, -EINVAL },
 	{ "long header, fixed bit 0", 0x80, 8, 0, 100, 1, 1, -EINVAL },
-	{ "first byte of CID differs", 0x40, 8, 1, 100, 1, 1, -EINVAL },
-	{ "last byte of CID differs", 0x40, 8, 8, 100, 1, 1, -EINVAL },
-	{ "last byte of longest differs", 0x40, 20, 20, 100, 1, 1, -EINVAL },
-	{ "only byte of CID differs", 0x40, 1, 1, 100, 1, 1, -EINVAL },
+	{ "first byte of CID differs", 0x40, 8, 1, 100, 1, 1, -EBADMSG },
+	{ "last byte of CID differs", 0x40, 8, 8, 100, 1, 1, -EBADMSG },
+	{ "last byte of longest differs", 0x40, 20, 20, 100, 1, 1, -EBADMSG },
+	{ "only byte of CID differs", 0x40, 1, 1, 100, 1, 1, -EBADMSG },
 	{ "nothing", 0x40, 0, 0, 0, 1, 1, -EINVAL },
 	{ "nothing, with CID", 0x40, 8, 0, 0, 1, 1, -EINVAL },
 	{ "one byte", 0x40, 0, 0, 1, 1, 1, -EINVAL },
@@ -363,6 +378,7 @@ static void quic_test_parse_batch(struct kunit *test,
 
 	KUNIT_ASSERT_EQ(test, c->err,
 			quic_test_batch_parse(b, cid, c->expected));
+	KUNIT_EXPECT_EQ(test, !c->err, b->reason == QUIC_REASON_NONE);
 	if (c->err)
 		return;
 	KUNIT_EXPECT_EQ(test, b->pkts[0].pn, c->pn);

@@ -146,6 +146,7 @@ struct quic_test_plain *quic_test_plain(struct kunit *test,
 
 	plain->phase = !!(v->first & QUIC_HDR_KEY_PHASE);
 	plain->cid_len = v->cid_len;
+	plain->path_id = v->path_id;
 	plain->len = QUIC_TEST_PREFIX + plain->layout.wire_len +
 		     QUIC_TEST_SUFFIX;
 	plain->data = kunit_kmalloc(test, plain->len, GFP_KERNEL);
@@ -215,18 +216,35 @@ struct quic_hp *quic_test_hp(struct kunit *test, u16 type, const char *secret)
 	return hp;
 }
 
-KUNIT_DEFINE_ACTION_WRAPPER(quic_test_key_uninstall, quic_key_uninstall,
-			    struct quic_key *);
+/* A user that no other test has had: keys of other users are other keys, also
+ * those that have been retired
+ */
+kuid_t quic_test_uid(void)
+{
+	static atomic_t uid = ATOMIC_INIT(100000);
+
+	return KUIDT_INIT(atomic_inc_return(&uid));
+}
+
+static void quic_test_key_uninstall(void *key)
+{
+	quic_key_uninstall(key, 0);
+}
 
 /* Install a key */
 struct quic_key *quic_test_key(struct kunit *test, u16 type,
 			       const char *secret, const char *iv)
 {
-	const struct quic_cipher *cipher = quic_cipher_find(type);
+	const struct quic_key_id id = {
+		.net	= &init_net,
+		.uid	= quic_test_uid(),
+		.cipher	= quic_cipher_find(type),
+		.secret	= secret,
+	};
 	struct quic_key *key;
 
-	KUNIT_ASSERT_NOT_NULL(test, cipher);
-	key = quic_key_install(&init_net, cipher, secret, iv);
+	KUNIT_ASSERT_NOT_NULL(test, id.cipher);
+	key = quic_key_install(&id, iv, 0);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, key);
 	quic_test_defer(test, quic_test_key_uninstall, key);
 	return key;

@@ -8,6 +8,7 @@
 #include <kunit/test.h>
 #include <linux/types.h>
 #include <linux/udp.h>
+#include <linux/uidgid.h>
 #include <net/quic.h>
 
 #include "../batch.h"
@@ -49,6 +50,7 @@ struct quic_mask_vec {
  * @last: bytes of header and payload of the last packet
  * @pn: packet number of the first packet
  * @gap: difference between successive packet numbers
+ * @path_id: path of multipath QUIC
  * @key: AEAD key
  * @iv: IV
  * @hp: header-protection key
@@ -67,6 +69,7 @@ struct quic_seal_vec {
 	u16 last;
 	u64 pn;
 	u64 gap;
+	u32 path_id;
 	const char *key;
 	const char *iv;
 	const char *hp;
@@ -80,6 +83,7 @@ struct quic_seal_vec {
  * @pkts: expected result of parsing
  * @phase: expected Key Phase bit
  * @cid_len: bytes of the connection ID
+ * @path_id: path of multipath QUIC
  * @len: bytes of @data
  * @data: QUIC_TEST_PREFIX bytes, the packets with room for their tags,
  *	  QUIC_TEST_SUFFIX bytes
@@ -89,6 +93,7 @@ struct quic_test_plain {
 	struct quic_pkt pkts[UDP_MAX_SEGMENTS];
 	u8 phase;
 	u8 cid_len;
+	u32 path_id;
 	unsigned int len;
 	u8 *data;
 };
@@ -133,6 +138,7 @@ void quic_test_batch_free(struct kunit *test, struct quic_batch *b);
 int quic_test_batch_parse(struct quic_batch *b, const u8 *cid, u64 expected);
 
 struct quic_hp *quic_test_hp(struct kunit *test, u16 type, const char *secret);
+kuid_t quic_test_uid(void);
 struct quic_key *quic_test_key(struct kunit *test, u16 type,
 			       const char *secret, const char *iv);
 

@@ -9,6 +9,7 @@
 
 #include "../key.h"
 #include "../net.h"
+#include "../retired.h"
 #include "common.h"
 
 static const char quic_test_secret[] = "Another key of thirty-two bytes!";
@@ -22,14 +23,14 @@ static int quic_test_key_take(struct quic_key *key, u64 pn, unsigned int n)
 
 	for (i = 0; i < n; i++)
 		pkts[i].pn = pn + i;
-	return quic_key_reserve(key, pkts, n);
+	return quic_key_reserve(key, 0, pkts, n);
 }
 
 static void quic_test_key_give(struct quic_key *key, u64 pn)
 {
 	struct quic_pkt pkt = { .pn = pn };
 
-	quic_key_release(key, &pkt, 1);
+	quic_key_release(key, 0, &pkt, 1);
 }
 
 struct quic_limit_case {
@@ -80,90 +81,318 @@ static void quic_test_seal_limit_reset(void *old)
 	WRITE_ONCE(quic_crypto_net(&init_net)->seal_limit, (unsigned long)old);
 }
 
+/* A key of a user of its own */
+static void quic_test_key_id(struct kunit *test, struct quic_key_id *id,
+			     u16 type)
+{
+	id->net = &init_net;
+	id->uid = quic_test_uid();
+	id->cipher = quic_cipher_find(type);
+	id->secret = quic_test_secret;
+	KUNIT_ASSERT_NOT_NULL(test, id->cipher);
+}
+
+static struct quic_key *quic_test_install(struct kunit *test,
+					  const struct quic_key_id *id,
+					  u32 path_id)
+{
+	struct quic_key *key = quic_key_install(id, quic_test_iv, path_id);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, key);
+	return key;
+}
+
+static void quic_test_install_refused(struct kunit *test,
+				      const struct quic_key_id *id,
+				      const char *iv, int err)
+{
+	struct quic_key *key = quic_key_install(id, iv, 0);
+
+	KUNIT_EXPECT_EQ(test, err, PTR_ERR_OR_ZERO(key));
+	if (!IS_ERR(key))
+		quic_key_uninstall(key, 0);
+}
+
 static void quic_test_key_sysctl(struct kunit *test)
 {
 	struct quic_crypto_net *qn = quic_crypto_net(&init_net);
-	const struct quic_cipher *cipher;
+	struct quic_key_id id;
 	struct quic_key *key;
 
-	cipher = quic_cipher_find(TLS_CIPHER_AES_GCM_128);
-	KUNIT_ASSERT_NOT_NULL(test, cipher);
+	quic_test_key_id(test, &id, TLS_CIPHER_AES_GCM_128);
 	quic_test_defer(test, quic_test_seal_limit_reset,
 			(void *)READ_ONCE(qn->seal_limit));
 
 	WRITE_ONCE(qn->seal_limit, 2);
-	key = quic_key_install(&init_net, cipher, quic_test_secret,
-			       quic_test_iv);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, key);
+	key = quic_test_install(test, &id, 0);
 	KUNIT_EXPECT_EQ(test, key->tx.limit, 2);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 5, 2), 0);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 7, 1), -EKEYEXPIRED);
-	quic_key_uninstall(key);
+	quic_key_uninstall(key, 0);
 
 	WRITE_ONCE(qn->seal_limit, ULONG_MAX);
-	key = quic_key_install(&init_net, cipher, quic_test_secret,
-			       quic_test_iv);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, key);
-	KUNIT_EXPECT_EQ(test, key->tx.limit, cipher->seal_limit);
-	quic_key_uninstall(key);
+	key = quic_test_install(test, &id, 0);
+	KUNIT_EXPECT_EQ(test, key->tx.limit, id.cipher->seal_limit);
+	quic_key_uninstall(key, 0);
 
 	WRITE_ONCE(qn->seal_limit, 0);
-	key = quic_key_install(&init_net, cipher, quic_test_secret,
-			       quic_test_iv);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, key);
-	KUNIT_EXPECT_EQ(test, key->tx.limit, cipher->seal_limit);
-	quic_key_uninstall(key);
+	key = quic_test_install(test, &id, 0);
+	KUNIT_EXPECT_EQ(test, key->tx.limit, id.cipher->seal_limit);
+	quic_key_uninstall(key, 0);
 }
 
 /* A key that is installed twice is one key */
 static void quic_test_key_shared(struct kunit *test)
 {
-	const struct quic_cipher *cipher;
+	struct quic_key_id id;
 	struct quic_key *a, *b;
 
-	cipher = quic_cipher_find(TLS_CIPHER_CHACHA20_POLY1305);
-	KUNIT_ASSERT_NOT_NULL(test, cipher);
-	a = quic_key_install(&init_net, cipher, quic_test_secret, quic_test_iv);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
-	b = quic_key_install(&init_net, cipher, quic_test_secret, quic_test_iv);
+	quic_test_key_id(test, &id, TLS_CIPHER_CHACHA20_POLY1305);
+	a = quic_test_install(test, &id, 0);
+	b = quic_test_install(test, &id, 0);
 	KUNIT_EXPECT_PTR_EQ(test, a, b);
 
 	/* With another IV, two packet numbers could share a nonce */
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			PTR_ERR_OR_ZERO(quic_key_install(&init_net, cipher,
-							 quic_test_secret,
-							 quic_test_iv2)));
+	quic_test_install_refused(test, &id, quic_test_iv2, -EINVAL);
 
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(a, 0, 4), 0);
-	quic_key_uninstall(a);
+	quic_key_uninstall(a, 0);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(b, 3, 1), -EALREADY);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(b, 4, 1), 0);
-	quic_key_uninstall(b);
+	quic_key_uninstall(b, 0);
+}
 
-	/* The last user is gone, and with it the record */
-	a = quic_key_install(&init_net, cipher, quic_test_secret,
-			     quic_test_iv2);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, a);
-	KUNIT_EXPECT_EQ(test, quic_test_key_take(a, 3, 1), 0);
-	quic_key_uninstall(a);
+/* A key of another user is another key, so that a peer who knows the key can
+ * neither use up its numbers nor make it unusable
+ */
+static void quic_test_key_users(struct kunit *test)
+{
+	struct quic_key_id id, peer;
+	struct quic_key *a, *b;
+
+	quic_test_key_id(test, &id, TLS_CIPHER_AES_GCM_128);
+	quic_test_key_id(test, &peer, TLS_CIPHER_AES_GCM_128);
+	b = quic_key_install(&peer, quic_test_iv2, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, b);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(b, QUIC_MAX_PKT_NUM, 1), 0);
+	a = quic_test_install(test, &id, 0);
+	KUNIT_EXPECT_PTR_NE(test, a, b);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(a, 0, 1), 0);
+	quic_key_uninstall(b, 0);
+	quic_key_uninstall(a, 0);
+}
+
+/* A key that was retired continues its record when it comes back */
+static void quic_test_key_retired(struct kunit *test)
+{
+	struct quic_key_id id, other;
+	struct quic_key *key;
+
+	quic_test_key_id(test, &id, TLS_CIPHER_CHACHA20_POLY1305);
+	key = quic_test_install(test, &id, 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 5, 3), 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 1, 1), 0);
+	quic_key_uninstall(key, 0);
+	quic_test_install_refused(test, &id, quic_test_iv2, -EINVAL);
+
+	key = quic_test_install(test, &id, 0);
+	KUNIT_EXPECT_EQ(test, key->tx.sealed, 4);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 7, 1), -EALREADY);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 0, 1), -EALREADY);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 7, 2), -EALREADY);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 9, 1), 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 8, 1), 0);
+	KUNIT_EXPECT_EQ(test, key->tx.sealed, 6);
+	quic_key_uninstall(key, 0);
+
+	other = id;
+	other.secret = "A key of 32 bytes which is other";
+	key = quic_test_install(test, &other, 0);
+	KUNIT_EXPECT_EQ(test, key->tx.sealed, 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 0, 1), 0);
+	quic_key_uninstall(key, 0);
+}
+
+/* Nobody takes numbers of a key that has been retired */
+static void quic_test_key_retired_held(struct kunit *test)
+{
+	struct quic_key_id id;
+	struct quic_key *key;
+
+	quic_test_key_id(test, &id, TLS_CIPHER_CHACHA20_POLY1305);
+	key = quic_test_install(test, &id, 0);
+	quic_key_hold(key);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 1, 1), 0);
+	quic_key_uninstall(key, 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 2, 1), -ENOKEY);
+	quic_test_key_give(key, 1);
+	quic_key_put(key);
+}
+
+/* Numbers are unique on a path, the limit counts all paths */
+static void quic_test_key_paths(struct kunit *test)
+{
+	struct quic_pkt pkt = { .pn = 7 };
+	struct quic_key_id id;
+	struct quic_key *key;
+	u32 path;
+
+	quic_test_key_id(test, &id, TLS_CIPHER_CHACHA20_POLY1305);
+	for (path = 0; path < 4; path++) {
+		key = quic_test_install(test, &id, path);
+		KUNIT_EXPECT_EQ(test, quic_key_reserve(key, path, &pkt, 1), 0);
+		KUNIT_EXPECT_EQ(test, quic_key_reserve(key, path, &pkt, 1),
+				-EALREADY);
+		KUNIT_EXPECT_EQ(test, key->tx.sealed, path + 1);
+	}
+	KUNIT_EXPECT_EQ(test, quic_key_reserve(key, 4, &pkt, 1), -ENOKEY);
+
+	/* Paths that come back, the key being there all the time */
+	for (path = 0; path < 3; path++)
+		quic_key_uninstall(key, path);
+	KUNIT_EXPECT_EQ(test, quic_key_reserve(key, 1, &pkt, 1), -ENOKEY);
+	for (path = 0; path < 3; path++) {
+		quic_test_install(test, &id, path);
+		KUNIT_EXPECT_EQ(test, quic_key_reserve(key, path, &pkt, 1),
+				-EALREADY);
+	}
+	KUNIT_EXPECT_EQ(test, key->tx.sealed, 4);
+	for (path = 0; path < 4; path++)
+		quic_key_uninstall(key, path);
+
+	/* The key comes back with another path first */
+	key = quic_test_install(test, &id, 3);
+	KUNIT_EXPECT_EQ(test, key->tx.sealed, 4);
+	KUNIT_EXPECT_EQ(test, quic_key_reserve(key, 3, &pkt, 1), -EALREADY);
+	pkt.pn = 8;
+	KUNIT_EXPECT_EQ(test, quic_key_reserve(key, 3, &pkt, 1), 0);
+	quic_key_uninstall(key, 3);
+}
+
+static void quic_test_key_many_paths(struct kunit *test)
+{
+	struct quic_key *key, *last = NULL;
+	struct quic_key_id id;
+	u32 path, n;
+
+	quic_test_key_id(test, &id, TLS_CIPHER_CHACHA20_POLY1305);
+	for (n = 0; n < 1000; n++) {
+		key = quic_key_install(&id, quic_test_iv, ~n);
+		if (IS_ERR(key))
+			break;
+		last = key;
+	}
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(key), -ENOSPC);
+	KUNIT_ASSERT_GT(test, n, 8);
+	for (path = 0; path < n; path++)
+		quic_key_uninstall(last, ~path);
+}
+
+KUNIT_DEFINE_ACTION_WRAPPER(quic_test_retired_free, quic_retired_free,
+			    struct quic_retired *);
+
+static struct quic_retired *quic_test_retired(struct kunit *test)
+{
+	struct quic_retired *table = quic_retired_alloc();
+
+	KUNIT_ASSERT_NOT_NULL(test, table);
+	quic_test_defer(test, quic_test_retired_free, table);
+	return table;
+}
+
+/* Hashes that look random, different for different @n */
+static u64 quic_test_hash(u64 n)
+{
+	return ((n + 1) * 0x9e3779b97f4a7c15ULL) ^ (n >> 3);
+}
+
+static void quic_test_retire(struct quic_retired *table, u32 uid, u64 n,
+			     u32 now)
+{
+	struct quic_retired_rec rec = {
+		.hash	= quic_test_hash(n),
+		.top	= n + 1,
+		.uid	= uid,
+	};
+
+	quic_retired_add(table, &rec, now);
+}
+
+static void quic_test_retired_join(struct kunit *test)
+{
+	struct quic_retired *table = quic_test_retired(test);
+	struct quic_retired_rec rec = { .hash = 9, .top = 5 };
+	const struct quic_retired_rec *found;
+
+	KUNIT_EXPECT_NULL(test, quic_retired_find(table, 9, 0));
+	quic_retired_add(table, &rec, 0);
+	rec.top = 3;
+	rec.sealed = 7;
+	quic_retired_add(table, &rec, 300);
+	found = quic_retired_find(table, 9, 300);
+	KUNIT_ASSERT_NOT_NULL(test, found);
+	KUNIT_EXPECT_EQ(test, found->top, 5);
+	KUNIT_EXPECT_EQ(test, found->sealed, 7);
+	KUNIT_EXPECT_NULL(test, quic_retired_find(table, 10, 300));
+	/* The time counts from the last time */
+	KUNIT_EXPECT_NOT_NULL(test, quic_retired_find(table, 9, 899));
+	KUNIT_EXPECT_NULL(test, quic_retired_find(table, 9, 900));
+}
+
+/* The table has room for so many, and forgets the oldest first */
+static void quic_test_retired_bounded(struct kunit *test)
+{
+	struct quic_retired *table = quic_test_retired(test);
+	unsigned int i, found = 0;
+
+	for (i = 0; i < 100000; i++)
+		quic_test_retire(table, 1, i, i / 1000);
+	for (i = 0; i < 100000; i++)
+		found += !!quic_retired_find(table, quic_test_hash(i), 100);
+	KUNIT_EXPECT_EQ(test, found, 2048);
+	for (i = 99000, found = 0; i < 100000; i++)
+		found += !!quic_retired_find(table, quic_test_hash(i), 100);
+	KUNIT_EXPECT_GT(test, found, 900);
+}
+
+/* A user who retires keys all the time does not make the kernel forget those
+ * of others
+ */
+static void quic_test_retired_users(struct kunit *test)
+{
+	struct quic_retired *table = quic_test_retired(test);
+	unsigned int i, found = 0;
+
+	for (i = 0; i < 10000; i++)
+		quic_test_retire(table, 1, i, 0);
+	for (i = 0; i < 100000; i++)
+		quic_test_retire(table, 2, 1000000 + i, 1);
+	for (i = 0; i < 10000; i++)
+		found += !!quic_retired_find(table, quic_test_hash(i), 1);
+	KUNIT_EXPECT_EQ(test, found, 2048 / 8 * 7);
+	/* Unless they have expired */
+	for (i = 0; i < 100000; i++)
+		quic_test_retire(table, 2, 1000000 + i, 600);
+	for (i = 0, found = 0; i < 100000; i++)
+		found += !!quic_retired_find(table,
+					     quic_test_hash(1000000 + i), 600);
+	KUNIT_EXPECT_EQ(test, found, 2048);
 }
 
 /* Two ciphers must not use the same bytes as their key at the same time */
 static void quic_test_key_cipher(struct kunit *test)
 {
-	const struct quic_cipher *ccm;
-	struct quic_key *other;
+	struct quic_key_id id;
+	struct quic_key *key;
 
-	ccm = quic_cipher_find(TLS_CIPHER_AES_CCM_128);
-	quic_test_key(test, TLS_CIPHER_AES_GCM_128, quic_test_secret,
-		      quic_test_iv);
-	other = quic_key_install(&init_net, ccm, quic_test_secret,
-				 quic_test_iv);
-	KUNIT_EXPECT_TRUE(test, IS_ERR(other));
-	if (IS_ERR(other))
-		KUNIT_EXPECT_EQ(test, PTR_ERR(other), -EINVAL);
-	else
-		quic_key_uninstall(other);
+	quic_test_key_id(test, &id, TLS_CIPHER_AES_GCM_128);
+	key = quic_test_install(test, &id, 0);
+	id.cipher = quic_cipher_find(TLS_CIPHER_AES_CCM_128);
+	quic_test_install_refused(test, &id, quic_test_iv, -EINVAL);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 0, 1), 0);
+	quic_key_uninstall(key, 0);
+	/* Nor one after the other */
+	quic_test_install_refused(test, &id, quic_test_iv, -EINVAL);
 }
 
 static void quic_test_cipher_find(struct kunit *test)
@@ -179,7 +408,15 @@ static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_key_limit, quic_limit_gen_params),
 	KUNIT_CASE(quic_test_key_sysctl),
 	KUNIT_CASE(quic_test_key_shared),
+	KUNIT_CASE(quic_test_key_users),
+	KUNIT_CASE(quic_test_key_retired),
+	KUNIT_CASE(quic_test_key_retired_held),
+	KUNIT_CASE(quic_test_key_paths),
+	KUNIT_CASE(quic_test_key_many_paths),
 	KUNIT_CASE(quic_test_key_cipher),
+	KUNIT_CASE(quic_test_retired_join),
+	KUNIT_CASE(quic_test_retired_bounded),
+	KUNIT_CASE(quic_test_retired_users),
 	KUNIT_CASE(quic_test_cipher_find),
 	{}
 };

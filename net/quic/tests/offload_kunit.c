@@ -36,6 +36,7 @@ static const struct quic_skb_ext_ops quic_test_ext_ops = {
 	.get		= quic_test_ext_get,
 	.put		= quic_test_ext_put,
 	.validate	= quic_offload_validate,
+	.encrypt	= quic_offload_encrypt,
 };
 
 KUNIT_DEFINE_ACTION_WRAPPER(quic_test_aead_free, quic_aead_free,
@@ -55,7 +56,11 @@ static struct quic_offload *quic_test_offload(struct kunit *test,
 	if (o->tfm)
 		quic_test_defer(test, quic_test_aead_free, o->tfm);
 	o->hp = *quic_test_hp(test, v->cipher, v->hp);
+	o->net = &init_net;
+	/* There is no device whose work item could be queued */
+	o->queued = 1;
 	o->qkey.cid_len = v->cid_len;
+	o->qkey.path_id = v->path_id;
 	quic_test_cid(o->qkey.cid, v->cid_len);
 	return o;
 }
@@ -85,6 +90,9 @@ static struct sk_buff *quic_test_dev_skb(struct kunit *test,
 	skb_reset_network_header(skb);
 	skb_set_transport_header(skb, sizeof(struct iphdr));
 	memset(ip_hdr(skb), 0, sizeof(struct iphdr));
+	ip_hdr(skb)->version = 4;
+	ip_hdr(skb)->ihl = sizeof(struct iphdr) / 4;
+	ip_hdr(skb)->protocol = IPPROTO_UDP;
 	udp_hdr(skb)->len = htons(sizeof(struct udphdr) +
 				  plain->layout.wire_len);
 	udp_hdr(skb)->check = 0;
@@ -210,25 +218,61 @@ static const struct quic_seal_vec *quic_test_some_vec(void)
 	return &quic_seal_vecs[i % ARRAY_SIZE(quic_seal_vecs)];
 }
 
+static const struct quicdev_caps quic_test_quicdev_caps;
+
+static const struct quicdev_ops quic_test_quicdev_ops = {
+	.caps	= &quic_test_quicdev_caps,
+};
+
 /* The device that has the key gets the packets unsealed */
 static void quic_test_dev_same(struct kunit *test)
 {
 	const struct quic_seal_vec *v = quic_test_some_vec();
-	struct net_device *netdev = init_net.loopback_dev;
 	struct quic_test_plain *plain;
+	struct net_device *netdev;
 	struct quic_offload *o;
 	struct sk_buff *skb;
 
 	o = quic_test_offload(test, v);
 	plain = quic_test_plain(test, v, true);
 	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED);
+	netdev = kunit_kzalloc(test, sizeof(*netdev), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, netdev);
+	netdev->quicdev_ops = &quic_test_quicdev_ops;
 	RCU_INIT_POINTER(o->netdev, netdev);
 	KUNIT_EXPECT_PTR_EQ(test, skb,
 			    quic_validate_xmit_skb(NULL, netdev, skb));
 	KUNIT_EXPECT_TRUE(test, skb_is_decrypted(skb));
 }
 
-#define QUIC_TEST_DAMAGES	7
+/* Off the way to that device, software seals all the same */
+static void quic_test_dev_off_path(struct kunit *test)
+{
+	const struct quic_seal_vec *v = quic_test_some_vec();
+	struct quic_test_plain *plain;
+	struct sk_buff *skb, *out;
+	struct quic_offload *o;
+
+	o = quic_test_offload(test, v);
+	plain = quic_test_plain(test, v, true);
+	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED);
+	RCU_INIT_POINTER(o->netdev, init_net.loopback_dev);
+	out = quic_seal_skb(skb_clone(skb, GFP_KERNEL));
+	KUNIT_ASSERT_NOT_NULL(test, out);
+	quic_test_skb_defer_free(test, out);
+	quic_test_dev_expect(test, skb, out, plain->layout.wire_len, v->wire);
+	KUNIT_EXPECT_PTR_EQ(test, out, quic_seal_skb(out));
+	KUNIT_EXPECT_EQ(test, o->stop, QUIC_OFFLOAD_GO);
+	quic_test_skb_free(test, skb);
+}
+
+#define QUIC_TEST_DAMAGES	11
+
+/* Damages of a kind that will happen to the next packets, too */
+static const bool quic_test_dev_path[QUIC_TEST_DAMAGES] = {
+	[0] = true, [1] = true, [2] = true, [3] = true,
+	[7] = true, [8] = true, [9] = true, [10] = true,
+};
 
 /* Damage number @i of packets on their way to a device */
 static void quic_test_dev_damage(struct sk_buff *skb, unsigned int i,
@@ -257,7 +301,21 @@ static void quic_test_dev_damage(struct sk_buff *skb, unsigned int i,
 		cid[plain->cid_len + plain->pkts[0].pn_len - 1] ^= 1;
 		break;
 	case 6:
+		/* The other packets have the connection ID that they had */
 		cid[plain->cid_len - 1] ^= 1;
+		break;
+	case 7:
+		ip_hdr(skb)->ihl++;
+		break;
+	case 8:
+		ip_hdr(skb)->protocol = IPPROTO_IPIP;
+		break;
+	case 9:
+		skb->protocol = htons(ETH_P_MPLS_UC);
+		break;
+	case 10:
+		/* Another IP header was put in front */
+		skb_set_network_header(skb, -(int)sizeof(struct iphdr));
 		break;
 	}
 }
@@ -278,6 +336,10 @@ static void quic_test_dev_drop(struct kunit *test)
 		quic_test_dev_damage(skb, i, plain);
 		quic_test_dev_dropped(test, skb);
 		quic_test_skb_free(test, skb);
+		/* No more packets for the device, if the path is to blame */
+		KUNIT_EXPECT_EQ_MSG(test, o->stop == QUIC_OFFLOAD_STOP_PATH,
+				    quic_test_dev_path[i], "damage %u", i);
+		o->stop = QUIC_OFFLOAD_GO;
 	}
 	KUNIT_EXPECT_EQ(test, 0, quic_test_ext_refs);
 }
@@ -293,6 +355,7 @@ KUNIT_ARRAY_PARAM_DESC(quic_seal, quic_seal_vecs, desc);
 static struct kunit_case quic_dev_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_dev_other, quic_seal_gen_params),
 	KUNIT_CASE(quic_test_dev_same),
+	KUNIT_CASE(quic_test_dev_off_path),
 	KUNIT_CASE(quic_test_dev_drop),
 	{}
 };

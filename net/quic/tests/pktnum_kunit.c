@@ -100,6 +100,30 @@ static void quic_test_window_jump(struct kunit *test)
 			-EALREADY);
 }
 
+/* A record of which only the top is known */
+static void quic_test_window_restore(struct kunit *test)
+{
+	static const u64 tops[] = {
+		1, 6, QUIC_PN_WINDOW, 100000, QUIC_MAX_PKT_NUM,
+	};
+	struct quic_pn_window *w = test->priv;
+	unsigned int i;
+	u64 top;
+
+	for (i = 0; i < ARRAY_SIZE(tops); i++) {
+		top = tops[i];
+		memset(w, 0, sizeof(*w));
+		quic_pn_restore(w, top);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, top - 1), -EALREADY);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, top / 2), -EALREADY);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, 0), -EALREADY);
+		KUNIT_EXPECT_EQ(test, quic_test_take2(test, top + 2, top), 0);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, top), -EALREADY);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, top + 1), 0);
+		KUNIT_EXPECT_EQ(test, quic_test_take(test, top + 1), -EALREADY);
+	}
+}
+
 static void quic_test_window_call(struct kunit *test)
 {
 	/* A number occurs twice in a call */
@@ -329,6 +353,7 @@ static struct kunit_case quic_window_cases[] = {
 	KUNIT_CASE(quic_test_window_once),
 	KUNIT_CASE(quic_test_window_edge),
 	KUNIT_CASE(quic_test_window_jump),
+	KUNIT_CASE(quic_test_window_restore),
 	KUNIT_CASE(quic_test_window_call),
 	KUNIT_CASE(quic_test_window_order),
 	KUNIT_CASE(quic_test_window_run),

@@ -147,7 +147,7 @@ static u8 *quic_test_seal(struct kunit *test, const struct quic_key *key,
 			  const struct quic_test_plain *plain,
 			  enum quic_test_place place)
 {
-	struct quic_prot prot = quic_key_prot(key, hp);
+	struct quic_prot prot = quic_key_prot(key, plain->path_id, hp);
 	struct quic_batch *b;
 	struct sk_buff *skb;
 	u8 *out;
@@ -261,9 +261,9 @@ static const struct quic_second_case quic_second_cases[] = {
 	{ "reserved bits", 0, 0x18, 77, 0 },
 	{ "no fixed bit", 0, 0x40, 77, 0 },
 	{ "long header", 0, QUIC_HDR_LONG, 77, -EINVAL },
-	{ "other phase", 0, QUIC_HDR_KEY_PHASE, 77, -EINVAL },
-	{ "start of the connection ID", 1, 0x01, 77, -EINVAL },
-	{ "end of the connection ID", 11, 0x80, 77, -EINVAL },
+	{ "other phase", 0, QUIC_HDR_KEY_PHASE, 77, -EBADMSG },
+	{ "start of the connection ID", 1, 0x01, 77, -EBADMSG },
+	{ "end of the connection ID", 11, 0x80, 77, -EBADMSG },
 	{ "the last number", 0, 0, QUIC_MAX_PKT_NUM - 1, 0 },
 	{ "more than the last number", 0, 0, QUIC_MAX_PKT_NUM, -EINVAL },
 };
@@ -350,9 +350,11 @@ static int quic_test_parse_each(const struct quic_test_plain *plain,
 		len = quic_layout_pkt_len(&plain->layout, i) - QUIC_TAG_SIZE;
 		err = quic_pkt_parse(&want->pkts[i], hdr, len, plain->cid_len,
 				     expected);
-		if (err || memcmp(hdr + 1, cid, plain->cid_len) ||
+		if (err)
+			return err;
+		if (memcmp(hdr + 1, cid, plain->cid_len) ||
 		    (hdr[0] ^ first[0]) & QUIC_HDR_KEY_PHASE)
-			return -EINVAL;
+			return -EBADMSG;
 		if (i && want->pkts[i].pn != expected)
 			want->consecutive = false;
 		want->pn_lens |= BIT(want->pkts[i].pn_len);
@@ -419,7 +421,7 @@ static void quic_test_parse_random(struct kunit *test)
 		for (place = 0; place < QUIC_TEST_PLACES; place++)
 			bad += !quic_test_parse_same(test, plain, cid, place,
 						     &err);
-		refused += err == -EINVAL;
+		refused += !!err;
 		quic_test_plain_free(test, plain);
 	}
 	KUNIT_EXPECT_EQ(test, bad, 0);

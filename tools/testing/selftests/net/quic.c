@@ -7,7 +7,9 @@
 #define _GNU_SOURCE
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +20,17 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 #include <linux/errqueue.h>
+#include <linux/genetlink.h>
 #include <linux/io_uring.h>
+#include <linux/l2tp.h>
 #include <linux/net_tstamp.h>
+#include <linux/netlink.h>
 
 #include "../kselftest_harness.h"
 #include "quic_util.h"
@@ -39,15 +46,23 @@ CHECK_OFFSET(quic_connection_info_key, conn_id_length, 20);
 CHECK_OFFSET(quic_connection_info_key, flags, 21);
 CHECK_OFFSET(quic_connection_info_key, reserved, 22);
 CHECK_OFFSET(quic_connection_info_key, flow_id, 24);
-CHECK_OFFSET(quic_connection_info_key, reserved2, 28);
-CHECK_OFFSET(quic_connection_info_key, dst, 32);
-static_assert(sizeof(struct quic_connection_info) == 240, "size");
+CHECK_OFFSET(quic_connection_info_key, path_id, 28);
+CHECK_OFFSET(quic_connection_info_key, peer, 32);
+static_assert(sizeof(struct quic_connection_info) == 248, "size");
 CHECK_OFFSET(quic_connection_info, cipher_type, 160);
 CHECK_OFFSET(quic_connection_info, conn_payload_key_gen, 162);
 CHECK_OFFSET(quic_connection_info, payload_iv, 163);
 CHECK_OFFSET(quic_connection_info, payload_key, 175);
 CHECK_OFFSET(quic_connection_info, header_key, 207);
 CHECK_OFFSET(quic_connection_info, pad, 239);
+CHECK_OFFSET(quic_connection_info, next_pkt_num, 240);
+static_assert(sizeof(struct quic_info_generation) == 32, "size");
+CHECK_OFFSET(quic_info_generation, ifindex, 24);
+CHECK_OFFSET(quic_info_generation, installed, 29);
+static_assert(sizeof(struct quic_info) == 248, "size");
+CHECK_OFFSET(quic_info, directions, 160);
+CHECK_OFFSET(quic_info, max_flows, 180);
+CHECK_OFFSET(quic_info, generations, 184);
 static_assert(sizeof(struct quic_tx_ancillary_data) == 16, "size");
 CHECK_OFFSET(quic_tx_ancillary_data, flags, 8);
 CHECK_OFFSET(quic_tx_ancillary_data, conn_id_length, 9);
@@ -400,12 +415,28 @@ FIXTURE_TEARDOWN(quic)
 	close(self->rx2);
 }
 
+/* A namespace remembers the numbers that a key has sealed for ten minutes. Tests
+ * whose keys are constants need a namespace of their own.
+ */
+static void quic_own_netns(struct __test_metadata *_metadata,
+			   FIXTURE_DATA(quic) *self, int family)
+{
+	close(self->tx);
+	close(self->rx);
+	ASSERT_EQ(0, netns_enter());
+	self->rx = sock_bound(family, &self->to);
+	ASSERT_LE(0, self->rx);
+	self->tx = sock_udp(family);
+	ASSERT_LE(0, self->tx);
+}
+
 TEST_F(quic, rfc9001_a5)
 {
 	uint8_t plain[] = { 0x42, 0x00, 0xbf, 0xf4, 0x01 };
 	struct flow f;
 	struct tx tx;
 
+	quic_own_netns(_metadata, self, variant->family);
 	a5_flow(&f);
 	ASSERT_EQ(0, flow_add(self->tx, &f));
 	tx_init(&tx, self->tx, &self->to);
@@ -465,6 +496,7 @@ TEST_F(quic, spec_example)
 {
 	struct flow f;
 
+	quic_own_netns(_metadata, self, variant->family);
 	spec_flow(&f);
 	ASSERT_EQ(0, flow_add(self->tx, &f));
 	/* One packet, as the loopback has room for it */
@@ -477,6 +509,13 @@ TEST_F(quic, spec_example)
 	ASSERT_EQ(9000, batch.plain_len);
 	ASSERT_EQ(0, flow_del(self->tx, &f));
 	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+}
+
+static unsigned long counter(enum counter i)
+{
+	struct counters c;
+
+	return counters_read(&c) ? ~0UL : c.v[i];
 }
 
 /* Which flow */
@@ -572,59 +611,234 @@ static ssize_t send_flow_id(int fd, const struct sockaddr_storage *to,
 
 TEST_F(quic, flow_id)
 {
-	struct flow one, two;
+	struct flow one, two, name;
+	unsigned int i;
 
 	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
 	one.id = 1;
-	two = self->flow;
-	keys_init(&two.keys, TLS_CIPHER_AES_GCM_128);
+	flow_init(&two, TLS_CIPHER_AES_GCM_128, 8);
 	two.id = 0xffffffff;
-	two.dst = self->to;
 	ASSERT_EQ(0, flow_add(self->tx, &one));
 	ASSERT_EQ(0, flow_add(self->tx, &two));
 
-	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &one, 1, 1));
-	expect_batch(_metadata, self->rx, &batch);
-	/* The handle, not the address, says which flow it is. */
-	ASSERT_EQ(84, send_flow_id(self->tx, &self->to2, &two, ~0u, 1));
-	expect_batch(_metadata, self->rx2, &batch);
-	/* Flows that have one are found without it as well. */
+	/* The handle, and not the address, says which flow it is. */
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 1);
+	seal_one(_metadata, self->tx, &self->to2, self->rx2, &two, 1);
 	seal_one(_metadata, self->tx, &self->to2, self->rx2, &one, 2);
+	/* Neither does the connection ID, of any length. */
+	for (i = 0; i <= QUIC_MAX_CONNECTION_ID_SIZE; i++) {
+		one.cid_len = i;
+		one.cid[0] = i;
+		batch_init(&batch, &one, 3 + 2 * i, 2, 90, 60);
+		seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	}
+	/* Without the handle, it is not found. */
+	name = one;
+	name.id = 0;
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &name, 100));
+	name.cid_len = 0;
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &name, 100));
+	/* Flows without one are not found by it. */
+	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &self->flow, 0,
+					100));
+	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 2, 100));
+	/* Other errors are UDP's own. */
+	ASSERT_EQ(-EDESTADDRREQ, send_one(self->tx, NULL, &one, 100));
 
-	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 2, 3));
-	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 0, 3));
-	ASSERT_EQ(-EINVAL, send_flow_id(self->tx, &self->to, &one, ~0u, 3));
 	ASSERT_EQ(0, flow_del(self->tx, &one));
-	ASSERT_EQ(-ENOENT, send_flow_id(self->tx, &self->to, &one, 1, 3));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &one));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &one, 100));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &two, 100);
 	expect_nothing(_metadata, self->rx);
 }
 
-TEST_F(quic, flow_id_unique)
+/* A key update takes the handle, and no more of the header key. */
+TEST_F(quic, flow_id_update)
 {
-	struct flow one, two;
+	struct flow one, next, two;
 
 	flow_init(&one, TLS_CIPHER_AES_GCM_128, 8);
 	one.id = 7;
 	ASSERT_EQ(0, flow_add(self->tx, &one));
+	ASSERT_EQ(-EEXIST, flow_add(self->tx, &one));
 	flow_init(&two, TLS_CIPHER_AES_GCM_128, 8);
 	two.id = 7;
-	ASSERT_EQ(-EEXIST, flow_add(self->tx, &two));
-	ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &two, 1));
-	/* A key update keeps the handle, by name or tacitly. */
-	flow_next(&two, &one);
-	two.id = 8;
-	ASSERT_EQ(-EINVAL, flow_add(self->tx, &two));
-	two.id = 0;
-	ASSERT_EQ(0, flow_add(self->tx, &two));
-	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &two, 7, 1));
-	expect_batch(_metadata, self->rx, &batch);
-	ASSERT_EQ(84, send_flow_id(self->tx, &self->to, &one, 7, 1));
-	expect_batch(_metadata, self->rx, &batch);
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &two));
+	two.gen = 1;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &two));
+	/* The connection has another ID when it updates its keys. */
+	flow_next(&next, &one);
+	memset(next.keys.hp, 0, sizeof(next.keys.hp));
+	next.cid[0]++;
+	ASSERT_EQ(0, flow_add(self->tx, &next));
+	ASSERT_EQ(-EEXIST, flow_add(self->tx, &next));
+	memcpy(next.keys.hp, one.keys.hp, sizeof(next.keys.hp));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &next, 1);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &one, 1);
 	/* The handle of a flow that is gone is free. */
 	ASSERT_EQ(0, flow_del(self->tx, &one));
-	flow_init(&two, TLS_CIPHER_AES_GCM_128, 8);
-	two.id = 7;
+	two.gen = 0;
 	ASSERT_EQ(0, flow_add(self->tx, &two));
+	/* What updates a flow makes none. */
+	flow_next(&next, &one);
+	next.id = 8;
+	memset(next.keys.hp, 0, sizeof(next.keys.hp));
+	ASSERT_EQ(-ENOENT, flow_add(self->tx, &next));
+	next.id = 0;
+	ASSERT_EQ(-ENOENT, flow_add(self->tx, &next));
+}
+
+/* What does not identify the flow must not be there. */
+TEST_F(quic, flow_id_alone)
+{
+	struct quic_connection_info ci;
+	struct flow f;
+	int opt;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	f.id = 1;
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	for (opt = UDP_QUIC_ADD_TX_CONNECTION;
+	     opt <= UDP_QUIC_DEL_TX_CONNECTION; opt++) {
+		flow_info(&f, &ci);
+		ci.key.conn_id_length = 1;
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
+					 sizeof(ci)));
+		ASSERT_EQ(EINVAL, errno);
+		ci.key.conn_id_length = 0;
+		ci.key.conn_id[19] = 1;
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
+					 sizeof(ci)));
+		ASSERT_EQ(EINVAL, errno);
+		flow_info(&f, &ci);
+		memcpy(&ci.key.peer, &self->to, sizeof(self->to));
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
+					 sizeof(ci)));
+		ASSERT_EQ(EINVAL, errno);
+	}
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+}
+
+/*
+ * Peers choose their connection IDs, and NATs their addresses: two connections
+ * may have the same. Each packet opens with the key of its own connection.
+ */
+TEST_F(quic, flow_collision)
+{
+	struct flow a, b, first, second;
+	int swap;
+
+	for (swap = 0; swap < 2; swap++) {
+		flow_init(&a, TLS_CIPHER_AES_GCM_128, 0);
+		flow_init(&b, TLS_CIPHER_AES_GCM_128, 0);
+		a.dst = self->to;
+		b.dst = self->to;
+		a.id = 1;
+		b.id = 2;
+		first = swap ? b : a;
+		second = swap ? a : b;
+		ASSERT_EQ(0, flow_add(self->tx, &first));
+		ASSERT_EQ(0, flow_add(self->tx, &second));
+		seal_one(_metadata, self->tx, &self->to, self->rx, &a, 1);
+		seal_one(_metadata, self->tx, &self->to, self->rx, &b, 1);
+		seal_one(_metadata, self->tx, &self->to, self->rx, &a, 2);
+		/* One without a handle in addition: it has its own key, too */
+		ASSERT_EQ(0, flow_del(self->tx, &b));
+		b.id = 0;
+		ASSERT_EQ(0, flow_add(self->tx, &b));
+		seal_one(_metadata, self->tx, &self->to, self->rx, &b, 3);
+		seal_one(_metadata, self->tx, &self->to, self->rx, &a, 3);
+		ASSERT_EQ(0, flow_del(self->tx, &a));
+		ASSERT_EQ(0, flow_del(self->tx, &b));
+	}
+	/* By address and connection ID there can be only one. */
+	for (swap = 0; swap < 2; swap++) {
+		flow_init(&a, TLS_CIPHER_AES_GCM_128, 0);
+		flow_init(&b, TLS_CIPHER_AES_GCM_128, 0);
+		a.dst = self->to;
+		b.dst = self->to;
+		first = swap ? b : a;
+		second = swap ? a : b;
+		ASSERT_EQ(0, flow_add(self->tx, &first));
+		ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &second));
+		second.gen = 1;
+		ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &second));
+		second.gen = 255;
+		ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &second));
+		ASSERT_EQ(-EEXIST, flow_add(self->tx, &first));
+		seal_one(_metadata, self->tx, &self->to, self->rx, &first, 1);
+		ASSERT_EQ(0, flow_del(self->tx, &first));
+	}
+	/* One byte of any key is enough. */
+	flow_init(&a, TLS_CIPHER_AES_GCM_128, 0);
+	ASSERT_EQ(0, flow_add(self->tx, &a));
+	b = a;
+	b.keys.key[15] ^= 1;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &b));
+	b = a;
+	b.keys.iv[11] ^= 1;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &b));
+	b = a;
+	b.keys.hp[15] ^= 1;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &b));
+	b = a;
+	b.keys.cipher = TLS_CIPHER_AES_CCM_128;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &b));
+	b = a;
+	b.path = 1;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &b));
+	ASSERT_EQ(-EEXIST, flow_add(self->tx, &a));
+}
+
+/* Flows go one by one, or all that a process has left on the socket. */
+TEST_F(quic, flow_del_all)
+{
+	enum { N = 300 };
+	struct quic_connection_info_key key;
+	static struct flow f[N];
+	unsigned long before = counter(CURR_TX_SW);
+	int i, fd, round;
+
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < N; i++) {
+			flow_init(&f[i], TLS_CIPHER_CHACHA20_POLY1305, 8);
+			f[i].id = i & 1 ? i : 0;
+			ASSERT_EQ(0, flow_add(self->tx, &f[i]));
+		}
+		ASSERT_EQ(before + N, counter(CURR_TX_SW));
+		ASSERT_EQ(0, flow_del_all(self->tx));
+		ASSERT_EQ(before - 1, counter(CURR_TX_SW));
+		for (i = 0; i < N; i += 7)
+			ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &f[i],
+						    1));
+		ASSERT_EQ(0, flow_add(self->tx, &self->flow));
+	}
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+
+	/* It is about no flow in particular. */
+	for (i = 0; i < 5; i++) {
+		memset(&key, 0, sizeof(key));
+		key.flags = QUIC_CONN_ALL;
+		key.flow_id = i == 0;
+		key.path_id = i == 1;
+		key.conn_id_length = i == 2;
+		if (i == 3)
+			memcpy(&key.peer, &self->to, sizeof(self->to));
+		if (i == 4)
+			key.flags |= QUIC_CONN_GENERATION;
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP,
+					 UDP_QUIC_DEL_TX_CONNECTION, &key,
+					 sizeof(key)))
+			TH_LOG("case %d", i);
+		ASSERT_EQ(EINVAL, errno);
+	}
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 2);
+	/* Nothing to remove is no error. */
+	fd = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_del_all(fd));
+	close(fd);
+	ASSERT_EQ(0, flow_del_all(self->tx));
+	ASSERT_EQ(0, flow_del_all(self->tx));
 }
 
 TEST_F(quic, flow_many)
@@ -635,7 +849,6 @@ TEST_F(quic, flow_many)
 
 	for (i = 0; i < N; i++) {
 		flow_init(&f[i], TLS_CIPHER_AES_GCM_128, 4 + i % 17);
-		f[i].id = i + 1;
 		if (i & 1)
 			f[i].dst = self->to;
 		ASSERT_EQ(0, flow_add(self->tx, &f[i]));
@@ -709,6 +922,35 @@ TEST_F(quic, flow_connect_again)
 	seal_one(_metadata, self->tx, &self->to2, self->rx2, &self->flow, 3);
 }
 
+/* The kernel makes an address of "any" when it connects the socket. */
+TEST_F(quic, flow_connect_any)
+{
+	struct sockaddr_storage any = self->to;
+	struct flow peer, id;
+
+	if (variant->family == AF_INET)
+		((struct sockaddr_in *)&any)->sin_addr.s_addr = 0;
+	else
+		((struct sockaddr_in6 *)&any)->sin6_addr = in6addr_any;
+	flow_init(&peer, TLS_CIPHER_AES_GCM_128, 8);
+	peer.dst = any;
+	ASSERT_EQ(0, flow_add(self->tx, &peer));
+	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
+	id.id = 1;
+	ASSERT_EQ(0, flow_add(self->tx, &id));
+	seal_one(_metadata, self->tx, &any, self->rx, &peer, 1);
+	ASSERT_EQ(0, connect(self->tx, (void *)&any, addr_len(&any)));
+	/* What the application has connected to is not known any more. */
+	ASSERT_EQ(-ENOENT, send_one(self->tx, NULL, &peer, 2));
+	seal_one(_metadata, self->tx, NULL, self->rx, &id, 2);
+	seal_one(_metadata, self->tx, NULL, self->rx, &self->flow, 2);
+	/* The address that the kernel has made of it does. */
+	peer.cid[0]++;
+	peer.dst = self->to;
+	ASSERT_EQ(0, flow_add(self->tx, &peer));
+	seal_one(_metadata, self->tx, NULL, self->rx, &peer, 3);
+}
+
 /* An IPv4 destination is the same in its v4-mapped form. */
 TEST(flow_mapped)
 {
@@ -739,7 +981,7 @@ TEST(flow_mapped)
 	tx = sock_udp(AF_INET);
 	f.dst = v6;
 	ASSERT_EQ(0, flow_add(tx, &f));
-	seal_one(_metadata, tx, &to, rx, &f, 1);
+	seal_one(_metadata, tx, &to, rx, &f, 3);
 	close(tx);
 	close(rx);
 }
@@ -858,10 +1100,10 @@ TEST_F(quic, key_update_refused)
 	flow_next(&next, &self->flow);
 	bad = next;
 	bad.keys.cipher = TLS_CIPHER_AES_CCM_128;
-	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &bad));
 	bad = next;
 	bad.keys.hp[15] ^= 1;
-	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &bad));
 	bad = next;
 	bad.gen++;
 	ASSERT_EQ(-EINVAL, flow_add(self->tx, &bad));
@@ -894,7 +1136,7 @@ TEST_F(quic, key_shared)
 	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow, 2));
 	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 3);
 
-	/* It lives as long as one of them has it. */
+	/* Its record lives as long as one of them has it, and longer. */
 	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
 	ASSERT_EQ(0, flow_del(self->tx, &f));
 	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
@@ -902,7 +1144,8 @@ TEST_F(quic, key_shared)
 	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
 	close(fd);
 	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
-	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 3);
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow, 3));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 4);
 	expect_nothing(_metadata, self->rx);
 }
 
@@ -943,23 +1186,333 @@ TEST_F(quic, key_other_netns)
 	ASSERT_EQ(-EALREADY, send_one(tx, &self->to, &other_iv, 5));
 }
 
-TEST_F(quic, key_forgotten)
+/* A key that comes back continues its record. */
+TEST_F(quic, key_remembered)
 {
-	struct flow *f = &self->flow;
+	struct flow *f = &self->flow, other;
+	uint64_t pn = 5;
 	int i;
 
-	for (i = 0; i < 3; i++) {
-		seal_one(_metadata, self->tx, &self->to, self->rx, f, 5);
-		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, 5));
-		ASSERT_EQ(0, flow_del(self->tx, f));
+	for (i = 0; i < 6; i++, pn++) {
+		seal_one(_metadata, self->tx, &self->to, self->rx, f, pn);
+		if (i & 1) {
+			ASSERT_EQ(0, flow_del(self->tx, f));
+		} else {
+			close(self->tx);
+			self->tx = sock_udp(variant->family);
+		}
 		ASSERT_EQ(0, flow_add(self->tx, f));
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, pn));
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, f, 0));
 	}
+	/* With another IV, two numbers could have the same nonce. */
+	ASSERT_EQ(0, flow_del(self->tx, f));
+	f->keys.iv[0] ^= 1;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, f));
+	f->keys.iv[0] ^= 1;
+	/* Another key has a record of its own. */
+	other = *f;
+	other.keys.key[0] ^= 1;
+	ASSERT_EQ(0, flow_add(self->tx, &other));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &other, 1);
+	expect_nothing(_metadata, self->rx);
+}
+
+/* ... and its count, after a key update as well */
+TEST_F(quic, key_remembered_limit)
+{
+	struct flow g[3];
+	int tx, rx, err, i;
+
+	ASSERT_EQ(0, netns_enter());
+	err = sysctl_write("seal_limit", 5);
+	if (err)
+		SKIP(return, "net.quic_crypto.seal_limit: %s", strerror(-err));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	g[0] = self->flow;
+	ASSERT_EQ(0, flow_add(tx, &g[0]));
+	batch_init(&batch, &g[0], 1, 4, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	for (i = 1; i < 3; i++) {
+		flow_next(&g[i], &g[i - 1]);
+		ASSERT_EQ(0, flow_add(tx, &g[i]));
+	}
+	/* A flow of its own for the generation that is retired */
+	g[0].cid[0]++;
+	ASSERT_EQ(0, flow_add(tx, &g[0]));
+	batch_init(&batch, &g[0], 5, 2, 100, 100);
+	ASSERT_EQ(-EKEYEXPIRED, send_batch(tx, &self->to, &batch));
+	ASSERT_EQ(-EALREADY, send_one(tx, &self->to, &g[0], 4));
+	seal_one(_metadata, tx, &self->to, rx, &g[0], 5);
+	ASSERT_EQ(-EKEYEXPIRED, send_one(tx, &self->to, &g[0], 6));
+	close(tx);
+	close(rx);
+}
+
+/* The keys of other users are other keys. */
+TEST_F(quic, key_other_user)
+{
+	struct flow other_iv = self->flow;
+	int fd = sock_udp(variant->family);
+
+	if (fchown(fd, 12345, -1))
+		SKIP(return, "no other user: %s", strerror(errno));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 5);
+	other_iv.keys.iv[0] ^= 1;
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &(struct flow){
+		.keys = other_iv.keys, .id = 1 }));
+	ASSERT_EQ(0, flow_add(fd, &other_iv));
+	seal_one(_metadata, fd, &self->to, self->rx, &other_iv, MAX_PKT_NUM);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 6);
+	close(fd);
+}
+
+/* A generation can go when its last packet is sealed. */
+TEST_F(quic, key_retire)
+{
+	struct flow g[4], other;
+	int i;
+
+	g[0] = self->flow;
+	for (i = 1; i < 4; i++)
+		flow_next(&g[i], &g[i - 1]);
+	ASSERT_EQ(-ENOKEY, flow_del_gen(self->tx, &g[1]));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[0], 1);
+	ASSERT_EQ(0, flow_add(self->tx, &g[1]));
+	ASSERT_EQ(0, flow_del_gen(self->tx, &g[0]));
+	ASSERT_EQ(-ENOKEY, flow_del_gen(self->tx, &g[0]));
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &g[0], 2));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[1], 2);
+	/* It does not come back. */
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &g[0]));
+	/* The flow stays without any key, until it gets the next. */
+	ASSERT_EQ(0, flow_del_gen(self->tx, &g[1]));
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &g[0], 3));
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &g[1], 3));
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &g[1]));
+	ASSERT_EQ(-EINVAL, flow_add(self->tx, &g[3]));
+	flow_init(&other, TLS_CIPHER_AES_GCM_128, 8);
+	memcpy(other.cid, g[0].cid, sizeof(other.cid));
+	other.gen = 2;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &other));
+	ASSERT_EQ(0, flow_add(self->tx, &g[2]));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[2], 3);
+	ASSERT_EQ(0, flow_add(self->tx, &g[3]));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[2], 4);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[3], 5);
+	ASSERT_EQ(0, flow_del_gen(self->tx, &g[3]));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &g[2], 6);
+	ASSERT_EQ(0, flow_del(self->tx, &g[3]));
+	ASSERT_EQ(-ENOENT, flow_del_gen(self->tx, &g[3]));
+	expect_nothing(_metadata, self->rx);
+}
+
+/* The generation must be in the argument, nothing after it need be. */
+TEST_F(quic, key_retire_size)
+{
+	struct quic_connection_info ci;
+	int opt = UDP_QUIC_DEL_TX_CONNECTION;
+
+	flow_info(&self->flow, &ci);
+	ci.key.flags = QUIC_CONN_GENERATION;
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci, 162));
+	ASSERT_EQ(EINVAL, errno);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_UDP, opt, &ci, 163));
+	ASSERT_EQ(-ENOKEY, send_one(self->tx, &self->to, &self->flow, 2));
+}
+
+/* Multipath QUIC: numbers begin again on each path, nonces differ. */
+TEST_F(quic, path)
+{
+	static const uint32_t ids[] = { 1, 2, 0x01020304, 0xffffffff };
+	struct flow f[ARRAY_SIZE(ids)], next, id;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		f[i] = self->flow;
+		f[i].cid[0] += 1 + i;
+		f[i].path = ids[i];
+		ASSERT_EQ(0, flow_add(self->tx, &f[i]));
+		ASSERT_EQ(-EEXIST, flow_add(self->tx, &f[i]));
+	}
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 0);
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		batch_init(&batch, &f[i], 0, 3, 100, 60);
+		seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &f[i], 2));
+	}
+	/* The same path by another flow */
+	id = f[0];
+	id.id = 9;
+	ASSERT_EQ(0, flow_add(self->tx, &id));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &id, 2));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &id, 3);
+	/* A path belongs to its flow. */
+	flow_next(&next, &id);
+	next.path = 2;
+	ASSERT_EQ(-EADDRINUSE, flow_add(self->tx, &next));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &next));
+	/* It is remembered like a key. */
+	ASSERT_EQ(0, flow_del(self->tx, &f[0]));
+	ASSERT_EQ(0, flow_del(self->tx, &id));
+	ASSERT_EQ(0, flow_add(self->tx, &f[0]));
+	ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &f[0], 3));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f[0], 4);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	/* DEL need not name it. */
+	f[1].path = 0;
+	ASSERT_EQ(0, flow_del(self->tx, &f[1]));
+	expect_nothing(_metadata, self->rx);
+}
+
+/* One limit for all paths: RFC 9001 6.6 counts packets of a key. */
+TEST_F(quic, path_limit)
+{
+	struct flow f[3];
+	int tx, rx, err, i;
+
+	ASSERT_EQ(0, netns_enter());
+	err = sysctl_write("seal_limit", 5);
+	if (err)
+		SKIP(return, "net.quic_crypto.seal_limit: %s", strerror(-err));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
 	for (i = 0; i < 3; i++) {
-		close(self->tx);
-		self->tx = sock_udp(variant->family);
-		ASSERT_EQ(0, flow_add(self->tx, f));
-		seal_one(_metadata, self->tx, &self->to, self->rx, f, 5);
+		f[i] = self->flow;
+		f[i].id = i + 1;
+		f[i].path = i;
+		ASSERT_EQ(0, flow_add(tx, &f[i]));
 	}
+	batch_init(&batch, &f[0], 0, 2, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	batch_init(&batch, &f[1], 0, 2, 100, 100);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	batch_init(&batch, &f[2], 0, 2, 100, 100);
+	ASSERT_EQ(-EKEYEXPIRED, send_batch(tx, &self->to, &batch));
+	seal_one(_metadata, tx, &self->to, rx, &f[2], 0);
+	ASSERT_EQ(-EKEYEXPIRED, send_one(tx, &self->to, &f[0], 5));
+	close(tx);
+	close(rx);
+}
+
+/* UDP_QUIC_INFO */
+
+static void expect_generation(struct __test_metadata *_metadata,
+			      const struct quic_info *info, unsigned int i,
+			      uint8_t gen, uint64_t sealed, uint64_t next)
+{
+	const struct quic_info_generation *g = &info->generations[i];
+
+	EXPECT_EQ(1, g->installed);
+	EXPECT_EQ(gen, g->gen);
+	EXPECT_EQ(sealed, g->sealed);
+	EXPECT_EQ((1 << 23) - sealed, g->remaining);
+	EXPECT_EQ(next, g->next_pkt_num);
+	EXPECT_EQ(0, g->ifindex);
+}
+
+TEST_F(quic, info)
+{
+	struct flow f, next, path;
+	struct quic_info info;
+
+	/* The socket need not have the ULP. */
+	int fd = sock_udp(variant->family);
+
+	ASSERT_EQ(0, flow_state(fd, NULL, &info));
+	EXPECT_EQ(QUIC_INFO_TX, info.directions);
+	EXPECT_EQ(QUIC_INFO_CIPHER(TLS_CIPHER_AES_GCM_128) |
+		  QUIC_INFO_CIPHER(TLS_CIPHER_AES_GCM_256) |
+		  QUIC_INFO_CIPHER(TLS_CIPHER_AES_CCM_128) |
+		  QUIC_INFO_CIPHER(TLS_CIPHER_CHACHA20_POLY1305),
+		  info.ciphers);
+	EXPECT_EQ(QUIC_CONN_GENERATION | QUIC_CONN_ALL, info.conn_flags);
+	EXPECT_EQ(QUIC_BYPASS_ENCRYPTION | QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID,
+		  info.tx_flags);
+	EXPECT_EQ(0, info.flows);
+	EXPECT_LT(0, info.max_flows);
+	EXPECT_EQ(0, info.generations[0].installed);
+	ASSERT_EQ(-ENOENT, flow_state(fd, &self->flow, &info));
+	close(fd);
+
+	ASSERT_EQ(0, flow_state(self->tx, &self->flow, &info));
+	EXPECT_EQ(1, info.flows);
+	expect_generation(_metadata, &info, 0, 0, 0, 0);
+	EXPECT_EQ(0, info.generations[1].installed);
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	f.id = 77;
+	f.gen = 255;
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 5);
+	flow_next(&next, &f);
+	ASSERT_EQ(0, flow_add(self->tx, &next));
+	batch_init(&batch, &next, 6, 3, 100, 100);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	/* Another path of the key */
+	path = next;
+	path.id = 78;
+	path.path = 1;
+	ASSERT_EQ(0, flow_add(self->tx, &path));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &path, 100);
+
+	ASSERT_EQ(0, flow_state(self->tx, &f, &info));
+	EXPECT_EQ(3, info.flows);
+	expect_generation(_metadata, &info, 0, 0, 4, 9);
+	expect_generation(_metadata, &info, 1, 255, 1, 6);
+	ASSERT_EQ(0, flow_state(self->tx, &path, &info));
+	expect_generation(_metadata, &info, 0, 0, 4, 101);
+	ASSERT_EQ(0, flow_del_gen(self->tx, &f));
+	ASSERT_EQ(0, flow_state(self->tx, &f, &info));
+	expect_generation(_metadata, &info, 0, 0, 4, 9);
+	EXPECT_EQ(0, info.generations[1].installed);
+
+	f.id = 76;
+	ASSERT_EQ(-ENOENT, flow_state(self->tx, &f, &info));
+	f.id = 77;
+	f.path = 1;
+	ASSERT_EQ(-ENOENT, flow_state(self->tx, &f, &info));
+}
+
+/* Sizes, pointers, and what must not be in it */
+TEST_F(quic, info_argument)
+{
+	struct quic_info info, old;
+	uint8_t buf[sizeof(info) + 16];
+	socklen_t len = sizeof(info) - 1;
+
+	flow_key(&self->flow, &info.key);
+	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, &info,
+				 &len));
+	ASSERT_EQ(EINVAL, errno);
+	len = sizeof(info);
+	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, NULL,
+				 &len));
+	ASSERT_EQ(EFAULT, errno);
+	/* A newer program learns how much is known. */
+	memset(buf, 0x5a, sizeof(buf));
+	flow_key(&self->flow, (void *)buf);
+	len = sizeof(buf);
+	ASSERT_EQ(0, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, buf, &len));
+	ASSERT_EQ(sizeof(info), len);
+	ASSERT_EQ(0x5a, buf[sizeof(info)]);
+	ASSERT_EQ(NULL, memmem(buf, len, self->flow.keys.key, 4));
+	ASSERT_EQ(NULL, memmem(buf, len, self->flow.keys.iv, 4));
+	ASSERT_EQ(NULL, memmem(buf, len, self->flow.keys.hp, 4));
+	old = *(struct quic_info *)buf;
+	ASSERT_EQ(0, memcmp(&old.key, &info.key, sizeof(info.key)));
+
+	info.key.flags = 1;
+	len = sizeof(info);
+	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, &info,
+				 &len));
+	ASSERT_EQ(EINVAL, errno);
+	info.key.flags = 0;
+	info.key.reserved = 1;
+	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, &info,
+				 &len));
+	ASSERT_EQ(EINVAL, errno);
 }
 
 /* Packet numbers */
@@ -1084,6 +1637,7 @@ TEST_F(quic, pkt_num_last)
 				      MAX_PKT_NUM));
 	/* There is no number after the last. */
 	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	keys_init(&self->flow.keys, TLS_CIPHER_AES_GCM_128);
 	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
 	batch_init(&batch, &self->flow, MAX_PKT_NUM, 2, 80, 80);
 	ASSERT_EQ(-EINVAL, send_batch(self->tx, &self->to, &batch));
@@ -1155,6 +1709,7 @@ static enum counter reason_of(int err)
 	case -EKEYEXPIRED:
 		return TX_KEY_LIMIT;
 	case -EINVAL:
+	case -EBADMSG:
 	case -EMSGSIZE:
 		return TX_MALFORMED;
 	default:
@@ -1267,11 +1822,11 @@ static const struct bad_call bad_calls[] = {
 	{ "no CID", -ENOENT, .cid_len = 256 - 8 },
 	{ "unknown CID", -ENOENT, .n = 1, .poke = 8, .bits = 1 },
 	{ "unknown CID first", -ENOENT, .poke = 8, .bits = 1 },
-	{ "other CID second", -EINVAL, .poke = PLAIN + 8, .bits = 1 },
-	{ "other CID last", -EINVAL, .poke = 2 * PLAIN + 1, .bits = 0x80 },
+	{ "other CID second", -EBADMSG, .poke = PLAIN + 8, .bits = 1 },
+	{ "other CID last", -EBADMSG, .poke = 2 * PLAIN + 1, .bits = 0x80 },
 	{ "no key for phase", -ENOKEY, .n = 1, .bits = HDR_PHASE },
-	{ "other phase second", -EINVAL, .poke = PLAIN, .bits = HDR_PHASE },
-	{ "other phase last", -EINVAL, .poke = 2 * PLAIN, .bits = HDR_PHASE },
+	{ "other phase second", -EBADMSG, .poke = PLAIN, .bits = HDR_PHASE },
+	{ "other phase last", -EBADMSG, .poke = 2 * PLAIN, .bits = HDR_PHASE },
 	{ "long header", -EINVAL, .n = 1, .bits = HDR_LONG },
 	{ "long header first", -EINVAL, .bits = HDR_LONG },
 	{ "long header second", -EINVAL, .poke = PLAIN, .bits = HDR_LONG },
@@ -1300,7 +1855,7 @@ static const struct bad_call bad_calls[] = {
 	{ "GSO size 16 with room", -EINVAL, .n = 1, .gso = 16, .room = true },
 	{ "GSO size short of a sample", -EINVAL, .n = 1,
 	  .gso = HDR + TAG - 1 },
-	{ "wrong GSO size", -EINVAL, .gso = 101 },
+	{ "wrong GSO size", -EBADMSG, .gso = 99 },
 	{ "129 packets", -EINVAL, .n = 129 },
 	{ "129 packets with room", -EINVAL, .n = 129, .room = true },
 	{ "more than a datagram", -EMSGSIZE, .n = 1, .size = 65508 + 20,
@@ -1313,14 +1868,18 @@ static const struct bad_call bad_calls[] = {
 	{ "same number twice", -EALREADY, .same_pn = true },
 	{ "MSG_MORE", -EINVAL, .flags = MSG_MORE },
 	{ "UDP_CORK", -EINVAL, .level = SOL_UDP, .opt = 1 /* UDP_CORK */ },
-	{ "MSG_ZEROCOPY", -EOPNOTSUPP, .flags = MSG_ZEROCOPY,
-	  .level = SOL_SOCKET, .opt = SO_ZEROCOPY },
+	{ "MSG_OOB", -EOPNOTSUPP, .flags = MSG_OOB },
+	{ "MSG_ZEROCOPY and no flow", -ENOENT, .flags = MSG_ZEROCOPY,
+	  .level = SOL_SOCKET, .opt = SO_ZEROCOPY, .cid_len = 1 },
 	{ "flow_id unknown", -ENOENT, .anc_flags = QUIC_TX_FLOW_ID,
 	  .flow_id = FLOW_ID + 1 },
 	{ "flow_id 0", -ENOENT, .anc_flags = QUIC_TX_FLOW_ID },
-	{ "flow_id and shorter CID", -EINVAL, .anc_flags = QUIC_TX_FLOW_ID,
-	  .flow_id = FLOW_ID, .cid_len = 256 - 1 },
-	{ "flow_id and other CID", -EINVAL, .anc_flags = QUIC_TX_FLOW_ID,
+	{ "flow_id and CID beyond packet", -EINVAL, .n = 1, .size = 24 + TAG,
+	  .anc_flags = QUIC_TX_FLOW_ID, .flow_id = FLOW_ID, .cid_len = 12,
+	  .no_gso = true },
+	{ "flow_id and long header", -EINVAL, .n = 1, .bits = HDR_LONG,
+	  .anc_flags = QUIC_TX_FLOW_ID, .flow_id = FLOW_ID },
+	{ "flow_id and other CID", -EBADMSG, .anc_flags = QUIC_TX_FLOW_ID,
 	  .flow_id = FLOW_ID, .poke = 3, .bits = 0x10 },
 	{ "flow_id and no key", -ENOKEY, .n = 1, .bits = HDR_PHASE,
 	  .anc_flags = QUIC_TX_FLOW_ID, .flow_id = FLOW_ID },
@@ -1382,17 +1941,20 @@ static ssize_t bad_call_send(const struct bad_call *c, int fd,
 TEST_F_TIMEOUT(quic, error_sendmsg, 120)
 {
 	int cap = capture_open();
-	struct flow f;
+	struct flow flows[2];
 	uint64_t pn = 0;
 	unsigned int i;
 
 	if (cap < 0)
 		SKIP(return, "AF_PACKET: %s", strerror(-cap));
-	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
-	f.id = FLOW_ID;
-	ASSERT_EQ(0, flow_add(self->tx, &f));
+	for (i = 0; i < 2; i++) {
+		flow_init(&flows[i], TLS_CIPHER_AES_GCM_128, 8);
+		flows[i].id = i ? FLOW_ID : 0;
+		ASSERT_EQ(0, flow_add(self->tx, &flows[i]));
+	}
 	for (i = 0; i < ARRAY_SIZE(bad_calls); i++) {
 		const struct bad_call *c = &bad_calls[i];
+		struct flow f = flows[!!(c->anc_flags & QUIC_TX_FLOW_ID)];
 		struct counters old;
 
 		ASSERT_EQ(0, counters_read(&old));
@@ -1603,15 +2165,18 @@ struct bad_info {
 
 /* Offsets as asserted above */
 static const struct bad_info bad_infos[] = {
-	{ "one byte short", -EINVAL, .len = -1 },
-	{ "key only", -EINVAL, .len = -80 },
-	{ "empty", -EINVAL, .len = -240 },
-	{ "tail not zero", -E2BIG, 240, 1, 1, .len = 1 },
-	{ "end of tail not zero", -E2BIG, 271, 1, 0x80, .len = 32 },
-	{ "flags", -EINVAL, 21, 1, 1 },
+	{ "one byte short", -EINVAL, .len = -9 },
+	{ "key only", -EINVAL, .len = -88 },
+	{ "empty", -EINVAL, .len = -248 },
+	{ "tail not zero", -E2BIG, 248, 1, 1, .len = 1 },
+	{ "end of tail not zero", -E2BIG, 279, 1, 0x80, .len = 32 },
+	{ "generation", -EINVAL, 21, 1, QUIC_CONN_GENERATION },
+	{ "all", -EINVAL, 21, 1, QUIC_CONN_ALL },
+	{ "alias", -EINVAL, 21, 1, QUIC_CONN_ALIAS },
+	{ "unknown flag", -EINVAL, 21, 1, 8 },
 	{ "high flag", -EINVAL, 21, 1, 0x80 },
 	{ "reserved", -EINVAL, 22, 2, 0x100 },
-	{ "reserved2", -EINVAL, 28, 4, 0x10000 },
+	{ "flow_id and CID", -EINVAL, 24, 4, 1 },
 	{ "CID of 21", -EINVAL, 20, 1, 21 },
 	{ "CID of 255", -EINVAL, 20, 1, 255 },
 	{ "CID left-aligned", -EINVAL, 0, 1, 1 },
@@ -1667,6 +2232,13 @@ TEST_F(quic, error_add)
 	ASSERT_EQ(0, bad_info_add(&(struct bad_info){ .len = 32 }, self->tx,
 				  &f));
 	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+	ASSERT_EQ(0, flow_del(self->tx, &f));
+	/* As it was before it has grown, and half-way */
+	ASSERT_EQ(0, bad_info_add(&(struct bad_info){ .len = -8 }, self->tx,
+				  &f));
+	ASSERT_EQ(-EEXIST, bad_info_add(&(struct bad_info){ .len = -3 },
+					self->tx, &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 2);
 }
 
 /* None of it attaches the ULP either. */
@@ -1750,9 +2322,18 @@ TEST_F(quic, error_fault)
 TEST_F(quic, error_del)
 {
 	int fd = sock_udp(variant->family);
+	static const uint8_t flags[] = {
+		QUIC_CONN_ALL,		/* of a connection ID */
+		QUIC_CONN_ALIAS,
+		QUIC_CONN_ALIAS | QUIC_CONN_ALL,
+		QUIC_CONN_GENERATION | QUIC_CONN_ALL,
+		0x08, 0x80,
+	};
+	uint8_t buf[sizeof(struct quic_connection_info) + 8] = {};
 	struct quic_connection_info_key key;
 	struct flow f = self->flow;
 	int opt = UDP_QUIC_DEL_TX_CONNECTION;
+	unsigned int i;
 
 	/* No ULP, no flow */
 	ASSERT_EQ(-ENOENT, flow_del(fd, &f));
@@ -1774,10 +2355,22 @@ TEST_F(quic, error_del)
 	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
 	ASSERT_EQ(EINVAL, errno);
 	key.flags = 0;
-	key.dst.ss_family = AF_UNIX;
+	key.peer.ss_family = AF_UNIX;
 	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
 	ASSERT_EQ(EAFNOSUPPORT, errno);
-	key.dst.ss_family = AF_UNSPEC;
+	key.peer.ss_family = AF_UNSPEC;
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		key.flags = flags[i];
+		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &key,
+					 sizeof(key)));
+		ASSERT_EQ(EINVAL, errno);
+	}
+	/* What a newer program has appended must be zero, as for ADD. */
+	flow_info(&self->flow, (void *)buf);
+	buf[sizeof(buf) - 1] = 1;
+	ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, buf, sizeof(buf)));
+	ASSERT_EQ(E2BIG, errno);
+	key.flags = 0;
 	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
 	ASSERT_EQ(0, setsockopt(self->tx, SOL_UDP, opt, &key, sizeof(key)));
 	ASSERT_EQ(-ENOENT, flow_del(self->tx, &self->flow));
@@ -1830,15 +2423,19 @@ TEST_F(quic, option_unknown)
 	socklen_t len;
 	int opt;
 
-	/* What the interface keeps for the receive side is not there yet. */
+	/* What the interface keeps for the receive side is not there yet, and
+	 * nobody owns what follows.
+	 */
 	flow_info(&self->flow, &ci);
-	for (opt = 108; opt <= 113; opt++) {
+	for (opt = 108; opt <= 121; opt++) {
 		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
 					 sizeof(ci)));
 		ASSERT_EQ(ENOPROTOOPT, errno);
 	}
 	/* Nobody gets the keys back. */
-	for (opt = 106; opt <= 113; opt++) {
+	for (opt = 106; opt <= 121; opt++) {
+		if (opt == UDP_QUIC_INFO)
+			continue;
 		len = sizeof(ci);
 		ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, opt, &ci, &len));
 		ASSERT_EQ(ENOPROTOOPT, errno);
@@ -2115,9 +2712,6 @@ TEST_F(quic, io_uring)
 		ASSERT_EQ(-EALREADY,
 			  ring_send(&r, IORING_OP_SENDMSG, flags[i / 2], &tx));
 	}
-	/* The pages stay the application's: nothing is sealed in them. */
-	tx.anc.next_pkt_num = 100;
-	ASSERT_EQ(-EOPNOTSUPP, ring_send(&r, IORING_OP_SENDMSG_ZC, 0, &tx));
 	expect_nothing(_metadata, self->rx);
 	close(r.fd);
 }
@@ -2346,12 +2940,29 @@ TEST_F(quic, plain_pending_malformed)
 	}
 }
 
-/* Nor without the ULP, whatever UDP makes of other control messages there. */
+/*
+ * Nor without the ULP. Other control messages are ignored there, as ever, even
+ * malformed ones.
+ */
 TEST_F(quic, plain_pending_no_ulp)
 {
 	int sk = sock_udp(variant->family);
+	struct msghdr msg;
+	struct tx tx;
 
 	ASSERT_LE(0, sk);
+	ASSERT_EQ(3, sendto(sk, "abc", 3, MSG_MORE, (void *)&self->to,
+			    addr_len(&self->to)));
+	tx_init(&tx, sk, &self->to);
+	tx.one.iov_base = "def";
+	tx.one.iov_len = 3;
+	tx.iov = &tx.one;
+	tx.iovlen = 1;
+	tx_msg(&tx, &msg);
+	CMSG_FIRSTHDR(&msg)->cmsg_len = 4000;
+	ASSERT_EQ(3, sendmsg(sk, &msg, 0));
+	ASSERT_EQ(6, rx_recv(self->rx, rxbuf, sizeof(rxbuf), RX_TIMEOUT));
+	ASSERT_EQ(0, memcmp(rxbuf, "abcdef", 6));
 	ASSERT_EQ(3, sendto(sk, "abc", 3, MSG_MORE, (void *)&self->to,
 			    addr_len(&self->to)));
 	ASSERT_EQ(-EINVAL, send_one(sk, &self->to, &self->flow, 1));
@@ -2363,13 +2974,6 @@ TEST_F(quic, plain_pending_no_ulp)
 }
 
 /* Counters, limits */
-
-static unsigned long counter(enum counter i)
-{
-	struct counters c;
-
-	return counters_read(&c) ? ~0UL : c.v[i];
-}
 
 TEST_F(quic, counters)
 {
@@ -2484,6 +3088,676 @@ TEST_F(quic, limit_seal)
 	expect_nothing(_metadata, rx);
 	close(tx);
 	close(rx);
+}
+
+/* What UDP does besides, and who else may own a socket */
+
+/* A MSG_ZEROCOPY notification: the first and last id, and whether it says that
+ * the data were copied
+ */
+static int zerocopy_recv(int fd, uint32_t *first, uint32_t *last, bool *copied)
+{
+	uint64_t control[32];
+	struct msghdr msg = {
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct sock_extended_err *err;
+	struct cmsghdr *c;
+
+	if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return -errno;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c)
+		return -ENODATA;
+	err = (void *)CMSG_DATA(c);
+	*first = err->ee_info;
+	*last = err->ee_data;
+	*copied = err->ee_code == SO_EE_CODE_ZEROCOPY_COPIED;
+	return err->ee_origin == SO_EE_ORIGIN_ZEROCOPY ? 0 : -EPROTO;
+}
+
+TEST_F(quic, zerocopy)
+{
+	uint32_t first, last;
+	bool copied = false;
+	struct tx tx;
+	int i;
+
+	/* Without SO_ZEROCOPY the flag means nothing */
+	for (i = 0; i < 4; i++) {
+		batch_init(&batch, &self->flow, 10 * i, 3, 1200, 1000);
+		batch_build(&batch);
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		tx.gso = 1200;
+		tx.flags = MSG_ZEROCOPY;
+		ASSERT_EQ((ssize_t)batch.plain_len, tx_send(&tx));
+		expect_batch(_metadata, self->rx, &batch);
+		/* A call that fails has no notification, and no id */
+		ASSERT_EQ(-EALREADY, tx_send(&tx));
+		if (!i) {
+			ASSERT_EQ(-EAGAIN, zerocopy_recv(self->tx, &first,
+							 &last, &copied));
+			ASSERT_EQ(0, set_int(self->tx, SOL_SOCKET, SO_ZEROCOPY,
+					     1));
+			continue;
+		}
+		ASSERT_EQ(0, zerocopy_recv(self->tx, &first, &last, &copied));
+		ASSERT_EQ(i - 1, first);
+		ASSERT_EQ(i - 1, last);
+		ASSERT_TRUE(copied);
+		ASSERT_EQ(-EAGAIN, zerocopy_recv(self->tx, &first, &last,
+						 &copied));
+	}
+	/* Neither has one that only probes */
+	tx.flags |= 0x10 /* MSG_PROBE */;
+	ASSERT_EQ((ssize_t)batch.plain_len, tx_send(&tx));
+	ASSERT_EQ(-EAGAIN, zerocopy_recv(self->tx, &first, &last, &copied));
+}
+
+/* The result of the next completion, or of the one after a notification */
+static int ring_next(struct ring *r, unsigned int *flags)
+{
+	unsigned int head = *r->cq_head;
+	int res;
+
+	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) &&
+	    syscall(__NR_io_uring_enter, r->fd, 0, 1, IORING_ENTER_GETEVENTS,
+		    NULL, 0) < 0)
+		return -errno;
+	res = r->cqes[head & *r->cq_mask].res;
+	*flags = r->cqes[head & *r->cq_mask].flags;
+	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
+	return res;
+}
+
+TEST_F(quic, zerocopy_io_uring)
+{
+	static const unsigned int flags[] = { 0, IOSQE_ASYNC };
+	unsigned int i, notif;
+	struct ring r = {};
+	struct tx tx;
+	int err;
+
+	err = ring_open(&r);
+	if (err)
+		SKIP(return, "io_uring: %s", strerror(-err));
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		batch_init(&batch, &self->flow, 10 * i, 3, 1200, 1000);
+		batch_build(&batch);
+		tx_init(&tx, self->tx, &self->to);
+		tx_batch(&tx, &batch);
+		tx.gso = 1200;
+		ASSERT_EQ((int)batch.plain_len,
+			  ring_send(&r, IORING_OP_SENDMSG_ZC, flags[i], &tx));
+		ASSERT_EQ(0, ring_next(&r, &notif));
+		ASSERT_TRUE(notif & IORING_CQE_F_NOTIF);
+		expect_batch(_metadata, self->rx, &batch);
+		ASSERT_EQ(-EALREADY,
+			  ring_send(&r, IORING_OP_SENDMSG_ZC, flags[i], &tx));
+		ASSERT_EQ(0, ring_next(&r, &notif));
+		ASSERT_TRUE(notif & IORING_CQE_F_NOTIF);
+	}
+	expect_nothing(_metadata, self->rx);
+	close(r.fd);
+}
+
+/* The id of the next transmit timestamp */
+static int timestamp_id(int fd)
+{
+	struct pollfd pfd = { .fd = fd };
+	uint64_t control[64];
+	struct msghdr msg = {
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *c;
+
+	poll(&pfd, 1, RX_TIMEOUT);
+	if (recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return -errno;
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		struct sock_extended_err *err = (void *)CMSG_DATA(c);
+
+		if ((c->cmsg_level == SOL_IP && c->cmsg_type == IP_RECVERR) ||
+		    (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_RECVERR))
+			return err->ee_data;
+	}
+	return -ENODATA;
+}
+
+/* Calls that fail do not use up ids, wherever they fail. */
+TEST_F(quic, timestamp_ids)
+{
+	int val = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+		  SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
+	struct flow none;
+	int i;
+
+	flow_init(&none, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, set_int(self->tx, SOL_SOCKET, SO_TIMESTAMPING, val));
+	for (i = 0; i < 3; i++) {
+		seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow,
+			 i);
+		ASSERT_EQ(i, timestamp_id(self->tx));
+		ASSERT_EQ(-ENOENT, send_one(self->tx, &self->to, &none, 1));
+		ASSERT_EQ(-EALREADY, send_one(self->tx, &self->to, &self->flow,
+					      i));
+		batch_init(&batch, &self->flow, 10, 3, 100, 100);
+		batch.pkt[2].pn = 10;
+		ASSERT_EQ(-EALREADY, send_batch(self->tx, &self->to, &batch));
+	}
+}
+
+/* UDP datagrams to @port in the capture: how many, and the longest of them */
+static unsigned int capture_count(int fd, size_t *longest)
+{
+	unsigned int n = 0;
+	ssize_t len;
+
+	*longest = 0;
+	while ((len = rx_recv(fd, rxbuf, sizeof(rxbuf), 100)) >= 0) {
+		n++;
+		if ((size_t)len > *longest)
+			*longest = len;
+	}
+	return n;
+}
+
+/*
+ * Devices do not segment packets with IPv6 extension headers; what they see of
+ * a batch is single packets then, with good checksums. The loopback shows each
+ * frame twice.
+ */
+TEST_F(quic, ipv6_extension_headers)
+{
+	/* Destination options: PadN of 4 bytes */
+	static const uint8_t pad[8] = { 0, 0, 1, 4 };
+	size_t longest;
+	int cap;
+
+	if (variant->family == AF_INET)
+		SKIP(return, "IPv6 only");
+	cap = capture_open();
+	if (cap < 0)
+		SKIP(return, "AF_PACKET: %s", strerror(-cap));
+	batch_init(&batch, &self->flow, 1, 3, 1200, 1000);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	EXPECT_EQ(2, capture_count(cap, &longest));
+	EXPECT_LT(3 * 1000, longest);
+
+	ASSERT_EQ(0, setsockopt(self->tx, SOL_IPV6, IPV6_DSTOPTS, pad,
+				sizeof(pad)));
+	batch_init(&batch, &self->flow, 4, 3, 1200, 1000);
+	seal_batch(_metadata, self->tx, &self->to, self->rx, &batch);
+	EXPECT_EQ(6, capture_count(cap, &longest));
+	EXPECT_GT(1400, longest);
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 7);
+	close(cap);
+}
+
+/* A network namespace with a device that leads nowhere, and an address there */
+static int dummy_enter(int family, struct sockaddr_storage *to)
+{
+	static const char * const cmds[] = {
+		"ip link add d0 type dummy",
+		"ip link set d0 up",
+		"ip addr add 192.0.2.1/24 dev d0",
+		"ip addr add 2001:db8::1/64 dev d0 nodad",
+		"ip neigh add 192.0.2.2 lladdr 2:0:0:0:0:2 dev d0",
+		"ip neigh add 2001:db8::2 lladdr 2:0:0:0:0:2 dev d0",
+	};
+	unsigned int i;
+
+	if (netns_enter())
+		return -1;
+	for (i = 0; i < ARRAY_SIZE(cmds); i++)
+		if (system(cmds[i]))
+			return -1;
+	memset(to, 0, sizeof(*to));
+	to->ss_family = family;
+	((struct sockaddr_in *)to)->sin_port = htons(4433);
+	if (family == AF_INET)
+		inet_pton(AF_INET, "192.0.2.2",
+			  &((struct sockaddr_in *)to)->sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8::2",
+			  &((struct sockaddr_in6 *)to)->sin6_addr);
+	return 0;
+}
+
+static uint32_t sum_bytes(const uint8_t *p, size_t len)
+{
+	uint32_t sum = 0;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		sum += i & 1 ? p[i] : p[i] << 8;
+	return sum;
+}
+
+/* Is the UDP checksum of an Ethernet frame without IP options right? */
+static bool checksum_ok(const uint8_t *frame, size_t len)
+{
+	bool v4 = frame[12] == 0x08;
+	size_t ip = 14, addrs = v4 ? ip + 12 : ip + 8;
+	size_t udp = v4 ? ip + 20 : ip + 40;
+	uint32_t sum;
+
+	sum = sum_bytes(frame + addrs, udp - addrs) + IPPROTO_UDP +
+	      (len - udp) + sum_bytes(frame + udp, len - udp);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return sum == 0xffff && (frame[udp + 6] || frame[udp + 7]);
+}
+
+/* Where no device computes checksums, they are those of the sealed packets. */
+TEST_F(quic, checksum_software)
+{
+	static const unsigned int lens[] = { 1200, 1199, 30 };
+	ssize_t len;
+	int tx, cap;
+	size_t i;
+
+	if (dummy_enter(variant->family, &self->to) ||
+	    system("ethtool -K d0 tx off > /dev/null"))
+		SKIP(return, "no device without checksums");
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	for (i = 0; i < 2 * ARRAY_SIZE(lens); i++) {
+		unsigned int j, n = i & 1 ? 3 : 1, last = lens[i / 2];
+
+		batch_init(&batch, &self->flow, 10 * i, n, 1200, last);
+		cap = capture_open();
+		ASSERT_LE(0, cap);
+		ASSERT_LT(0, send_batch(tx, &self->to, &batch));
+		for (j = 0; j < n; j++) {
+			/* What IPv6 sends by itself is not UDP */
+			do {
+				len = rx_recv(cap, rxbuf, sizeof(rxbuf),
+					      RX_TIMEOUT);
+				ASSERT_LE(0, len);
+			} while (rxbuf[variant->family == AF_INET ? 23 : 20] !=
+				 IPPROTO_UDP);
+			EXPECT_TRUE(checksum_ok(rxbuf, len))
+				TH_LOG("packet %u of %u, %zd bytes", j, n, len);
+		}
+		close(cap);
+	}
+	close(tx);
+}
+
+#define ESP_KEY		"mode transport aead 'rfc4106(gcm(aes))' " \
+			"0x0102030405060708090a0b0c0d0e0f1011121314 128"
+#define ESP_TMPL	"tmpl src %s dst %s proto esp mode transport"
+
+/* ESP for all UDP packets from @addr to itself */
+static int ipsec_on(const char *addr)
+{
+	static const char * const cmds[] = {
+		"ip xfrm state add src %s dst %s proto esp spi 1 " ESP_KEY,
+		"ip xfrm policy add src %s dst %s proto udp dir out " ESP_TMPL,
+		/* The loopback is exempt by default */
+		"echo 0 > /proc/sys/net/ipv4/conf/lo/disable_xfrm",
+	};
+	char cmd[512];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cmds); i++) {
+		snprintf(cmd, sizeof(cmd), cmds[i], addr, addr, addr, addr);
+		if (system(cmd))
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * GSO and IPsec: an error that UDP knows, too. One packet is none, even if it
+ * has a GSO size.
+ */
+TEST_F(quic, ipsec)
+{
+	struct counters old;
+	struct tx tx;
+	int fd, rx;
+
+	ASSERT_EQ(0, netns_enter());
+	fd = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(fd, &self->flow));
+	if (ipsec_on(variant->family == AF_INET ? "127.0.0.1" : "::1"))
+		SKIP(return, "no IPsec from the ip tool");
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 3, 1200, 1000);
+	ASSERT_EQ(-EIO, send_batch(fd, &self->to, &batch));
+	expect_failure(_metadata, &old, -EIO);
+
+	batch_init(&batch, &self->flow, 1, 1, 1200, 1000);
+	batch_build(&batch);
+	tx_init(&tx, fd, &self->to);
+	tx_batch(&tx, &batch);
+	tx.gso = 1200;
+	ASSERT_EQ((ssize_t)batch.plain_len, tx_send(&tx));
+	expect_batch(_metadata, rx, &batch);
+	batch_init(&batch, &self->flow, 2, 1, 1200, 1200);
+	batch_build(&batch);
+	tx_batch(&tx, &batch);
+	ASSERT_EQ((ssize_t)batch.plain_len, tx_send(&tx));
+	expect_batch(_metadata, rx, &batch);
+	close(fd);
+	close(rx);
+}
+
+#define SLOW	"tbf rate 8kbit burst 2000"
+
+/*
+ * What refuses packets after they were sealed has lost them, as a router would.
+ * The call succeeds, as its numbers are used up.
+ */
+TEST_F(quic, lost)
+{
+	bool v4 = variant->family == AF_INET;
+	struct counters old, now;
+	int tx, i, err = 0;
+
+	if (dummy_enter(variant->family, &self->to) ||
+	    system("tc qdisc add dev d0 root " SLOW " limit 3000"))
+		SKIP(return, "no device with a short queue");
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ASSERT_EQ(0, v4 ? set_int(tx, SOL_IP, IP_RECVERR, 1) :
+			  set_int(tx, SOL_IPV6, IPV6_RECVERR, 1));
+	/* Plain UDP says that the queue is full */
+	for (i = 0; i < 100 && !err; i++)
+		if (sendto(tx, rxbuf, 1200, 0, (void *)&self->to,
+			   addr_len(&self->to)) < 0)
+			err = errno;
+	ASSERT_EQ(ENOBUFS, err);
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 1, 1200, 1200);
+	ASSERT_EQ(1200 - TAG, send_batch(tx, &self->to, &batch));
+	ASSERT_EQ(0, counters_read(&now));
+	EXPECT_EQ(old.v[TX_LOST] + 1, now.v[TX_LOST]);
+	EXPECT_EQ(old.v[TX_SW_PACKETS] + 1, now.v[TX_SW_PACKETS]);
+	EXPECT_EQ(old.v[TX_SW_ERROR], now.v[TX_SW_ERROR]);
+	ASSERT_EQ(-EALREADY, send_batch(tx, &self->to, &batch));
+	close(tx);
+}
+
+/* What plain UDP says comes through, and uses up nothing. */
+TEST_F(quic, error_udp)
+{
+	bool v4 = variant->family == AF_INET;
+	struct sockaddr_storage to;
+	int tx, rx, i;
+
+	ASSERT_EQ(0, netns_enter());
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	to = self->to;
+	if (v4)
+		inet_pton(AF_INET, "192.0.2.2",
+			  &((struct sockaddr_in *)&to)->sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8::2",
+			  &((struct sockaddr_in6 *)&to)->sin6_addr);
+	ASSERT_EQ(-ENETUNREACH, send_one(tx, &to, &self->flow, 1));
+	if (v4) {
+		inet_pton(AF_INET, "127.255.255.255",
+			  &((struct sockaddr_in *)&to)->sin_addr);
+		ASSERT_EQ(-EACCES, send_one(tx, &to, &self->flow, 1));
+	}
+	/* The answer to the first is an error of the second */
+	close(rx);
+	ASSERT_EQ(0, connect(tx, (void *)&self->to, addr_len(&self->to)));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(PLAIN, send_one(tx, NULL, &self->flow, 2 * i + 1));
+		ASSERT_EQ(-ECONNREFUSED,
+			  send_one(tx, NULL, &self->flow, 2 * i + 2));
+	}
+	close(tx);
+}
+
+static void alarm_handler(int sig)
+{
+}
+
+/* A call that a signal has interrupted is repeated: it has not failed. */
+TEST_F(quic, interrupted)
+{
+	struct sigaction sa = { .sa_handler = alarm_handler };
+	/* Again and again, as the first signal may come before a call waits */
+	struct itimerval it = {
+		.it_value.tv_usec = 100000,
+		.it_interval.tv_usec = 100000,
+	};
+	struct counters old, now;
+	int tx, i, err = 0;
+	struct tx call;
+
+	if (dummy_enter(variant->family, &self->to) ||
+	    system("tc qdisc add dev d0 root " SLOW " limit 1000000"))
+		SKIP(return, "no device that is slow");
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ASSERT_EQ(0, set_int(tx, SOL_SOCKET, SO_SNDBUF, 4096));
+	/* Fill the send buffer, which the device empties slowly */
+	ASSERT_EQ(0, sigaction(SIGALRM, &sa, NULL));
+	ASSERT_EQ(0, counters_read(&old));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &it, NULL));
+	for (i = 0; i < 1000 && !err; i++) {
+		batch_init(&batch, &self->flow, i, 1, 1200, 1200);
+		if (send_batch(tx, &self->to, &batch) < 0)
+			err = errno;
+	}
+	memset(&it, 0, sizeof(it));
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &it, NULL));
+	ASSERT_EQ(EINTR, err);
+	batch_build(&batch);
+	tx_init(&call, tx, &self->to);
+	tx_batch(&call, &batch);
+	call.flags = MSG_DONTWAIT;
+	ASSERT_EQ(-EAGAIN, tx_send(&call));
+	ASSERT_EQ(0, counters_read(&now));
+	EXPECT_EQ(old.v[TX_SW_ERROR], now.v[TX_SW_ERROR]);
+	EXPECT_EQ(old.v[TX_OTHER_ERROR], now.v[TX_OTHER_ERROR]);
+	close(tx);
+}
+
+struct genl_msg {
+	struct nlmsghdr nlh;
+	struct genlmsghdr genl;
+	char attrs[256];
+};
+
+static void genl_init(struct genl_msg *m, int family, int cmd)
+{
+	memset(m, 0, sizeof(*m));
+	m->nlh.nlmsg_type = family;
+	m->nlh.nlmsg_flags = NLM_F_REQUEST;
+	m->nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
+	m->genl.cmd = cmd;
+	m->genl.version = 1;
+}
+
+static void genl_put(struct genl_msg *m, int type, const void *data, size_t len)
+{
+	struct nlattr *attr = (void *)((char *)m + m->nlh.nlmsg_len);
+
+	attr->nla_type = type;
+	attr->nla_len = NLA_HDRLEN + len;
+	memcpy(attr + 1, data, len);
+	m->nlh.nlmsg_len += NLA_ALIGN(attr->nla_len);
+}
+
+/* Returns the length of the answer, 0 or a negative error. */
+static ssize_t genl_call(int fd, struct genl_msg *m)
+{
+	ssize_t len;
+
+	if (send(fd, m, m->nlh.nlmsg_len, 0) < 0)
+		return -errno;
+	len = recv(fd, m, sizeof(*m), 0);
+	if (len < 0)
+		return -errno;
+	if (m->nlh.nlmsg_type == NLMSG_ERROR)
+		return ((struct nlmsgerr *)NLMSG_DATA(&m->nlh))->error;
+	return len;
+}
+
+static int genl_family(int fd, const char *name)
+{
+	struct genl_msg m;
+	char *p = m.attrs;
+	ssize_t len;
+
+	genl_init(&m, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
+	genl_put(&m, CTRL_ATTR_FAMILY_NAME, name, strlen(name) + 1);
+	len = genl_call(fd, &m);
+	if (len < 0)
+		return len;
+	while (p < (char *)&m + len) {
+		struct nlattr *attr = (void *)p;
+
+		if (attr->nla_type == CTRL_ATTR_FAMILY_ID)
+			return *(uint16_t *)(attr + 1);
+		if (!attr->nla_len)
+			break;
+		p += NLA_ALIGN(attr->nla_len);
+	}
+	return -ENODATA;
+}
+
+/* Lets L2TP take over a socket. */
+static int l2tp_take(int nl, int family, uint32_t fd)
+{
+	static uint32_t id;
+	uint8_t version = 2;
+	uint16_t encap = L2TP_ENCAPTYPE_UDP;
+	struct genl_msg m;
+
+	id++;
+	genl_init(&m, family, L2TP_CMD_TUNNEL_CREATE);
+	m.nlh.nlmsg_flags |= NLM_F_ACK;
+	genl_put(&m, L2TP_ATTR_CONN_ID, &id, sizeof(id));
+	genl_put(&m, L2TP_ATTR_PEER_CONN_ID, &id, sizeof(id));
+	genl_put(&m, L2TP_ATTR_PROTO_VERSION, &version, sizeof(version));
+	genl_put(&m, L2TP_ATTR_ENCAP_TYPE, &encap, sizeof(encap));
+	genl_put(&m, L2TP_ATTR_FD, &fd, sizeof(fd));
+	return genl_call(nl, &m);
+}
+
+/* A socket has one owner. */
+TEST_F(quic, encap_l2tp)
+{
+	int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_GENERIC);
+	int fd = sock_udp(variant->family);
+	int family;
+
+	family = genl_family(nl, L2TP_GENL_NAME);
+	if (family < 0)
+		SKIP(return, "L2TP: %s", strerror(-family));
+	EXPECT_EQ(-EBUSY, l2tp_take(nl, family, self->tx));
+	ASSERT_EQ(0, l2tp_take(nl, family, fd));
+	EXPECT_EQ(-EBUSY, attach_ulp(fd));
+	EXPECT_EQ(-EBUSY, flow_add(fd, &self->flow));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
+	close(fd);
+	close(nl);
+}
+
+/* Where the kernel shows its tracepoints, on a mount of our own if need be */
+static int trace_open(const char *name, int flags)
+{
+	static const char * const dirs[] = {
+		"/sys/kernel/tracing", "/sys/kernel/debug/tracing",
+	};
+	char path[128];
+	unsigned int i;
+	int fd = -1;
+
+	for (i = 0; i < ARRAY_SIZE(dirs) && fd < 0; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
+		fd = open(path, flags);
+	}
+	return fd;
+}
+
+static int trace_write(const char *name, const char *text)
+{
+	int fd = trace_open(name, O_WRONLY | O_TRUNC), ret = -1;
+
+	if (fd >= 0 && write(fd, text, strlen(text)) >= 0)
+		ret = 0;
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* What the last event in the trace says from "npkts=" on */
+static const char *trace_last(void)
+{
+	static char buf[256 * 1024];
+	char *last = NULL, *p = buf;
+	ssize_t len, all = 0;
+	int fd;
+
+	fd = trace_open("trace", O_RDONLY);
+	while (fd >= 0 && all < (ssize_t)sizeof(buf) - 1 &&
+	       (len = read(fd, buf + all, sizeof(buf) - 1 - all)) > 0)
+		all += len;
+	if (fd >= 0)
+		close(fd);
+	buf[all] = '\0';
+	while ((p = strstr(p, "npkts=")))
+		last = p++;
+	if (last)
+		last[strcspn(last, "\n")] = '\0';
+	return last ?: "nothing";
+}
+
+TEST_F(quic, trace)
+{
+	static const struct {
+		const char *name, *text;
+	} reasons[] = {
+		{ "long cmsg", "npkts=0 err=-22 reason=cmsg pkt=-1" },
+		{ "unknown flag", "npkts=0 err=-22 reason=flags pkt=-1" },
+		{ "CID too long", "npkts=0 err=-22 reason=conn_id_length pkt=-1" },
+		{ "number too large", "npkts=0 err=-22 reason=next_pkt_num pkt=-1" },
+		{ "129 packets", "npkts=129 err=-22 reason=layout pkt=-1" },
+		{ "MSG_MORE", "npkts=3 err=-22 reason=udp pkt=-1" },
+		{ "other CID last", "npkts=3 err=-74 reason=conn_id pkt=2" },
+		{ "other phase second", "npkts=3 err=-74 reason=key_phase pkt=1" },
+		{ "long header first", "npkts=3 err=-22 reason=long_header pkt=0" },
+		{ "long header second", "npkts=3 err=-22 reason=long_header pkt=1" },
+		{ "no sample in last", "npkts=3 err=-22 reason=short pkt=2" },
+		{ "unknown CID", "npkts=1 err=-2 reason=error pkt=-1" },
+		{ "same number twice", "npkts=3 err=-114 reason=error pkt=-1" },
+	};
+	struct flow f;
+	unsigned int i, j;
+
+	if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
+	    errno != EBUSY)
+		SKIP(return, "tracefs: %s", strerror(errno));
+	if (trace_write("events/quic/quic_seal_error/enable", "1"))
+		SKIP(return, "no tracepoints");
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+		for (j = 0; strcmp(bad_calls[j].name, reasons[i].name); j++)
+			ASSERT_LT(j, ARRAY_SIZE(bad_calls));
+		EXPECT_EQ(0, trace_write("trace", ""));
+		EXPECT_EQ(bad_calls[j].err,
+			  bad_call_send(&bad_calls[j], self->tx, &self->to, &f,
+					1));
+		EXPECT_STREQ(reasons[i].text, trace_last())
+			TH_LOG("%s", reasons[i].name);
+	}
+	trace_write("events/quic/quic_seal_error/enable", "0");
 }
 
 int main(int argc, char **argv)

@@ -25,6 +25,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 
 #include <linux/bpf.h>
 #include <linux/net_tstamp.h>
@@ -61,6 +62,7 @@ enum {
  * @pn: state of each number from PN_FIRST on
  * @size: elements of @pn
  * @max_rx: highest number received
+ * @fresh: the kernel has not sealed anything with the newest generation yet
  */
 struct conn {
 	struct flow *gen;
@@ -70,6 +72,7 @@ struct conn {
 	uint8_t *pn;
 	size_t size;
 	uint64_t max_rx;
+	bool fresh;
 };
 
 struct capture {
@@ -91,9 +94,10 @@ static struct {
 	const char *from, *to, *src, *dst, *cipher_name;
 	uint16_t cipher;
 	unsigned int port, calls, seconds, gso, size, cid_len, pn_len, flows;
-	unsigned int threads, update, replace, own, gap_us, wait_ms;
-	bool forever, room, del_first, close_first, hold, gaps, connected;
-	bool stamps, options, at_once;
+	unsigned int threads, update, replace, own, gap_us, wait_ms, settle_ms;
+	unsigned int path;
+	bool ids, forever, room, del_first, close_first, hold, gaps, connected;
+	bool stamps, options, at_once, nonblock, no_fixed;
 } opt = {
 	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
 	.calls = 100, .gso = 1, .size = 1200, .cid_len = CID_LEN, .pn_len = 4,
@@ -106,13 +110,25 @@ static struct {
 	int error;
 } stat;
 
+/**
+ * struct latency - how long calls took
+ * @name: of the calls
+ * @us: microseconds of each call
+ * @n: number of calls
+ */
+static struct latency {
+	const char *name;
+	unsigned int *us;
+	size_t n;
+} lat_send = { "send" }, lat_del = { "del" }, lat_close = { "close" };
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct conn *conns[MAX_CONNS];
 static unsigned int n_conns;
 static struct capture caps[MAX_CAPS];
 static unsigned int n_caps;
 static struct sockaddr_storage dst, src;
-static int rx_fd = -1;
+static int rx_fd = -1, stat_fd = -1;
 static int stop;
 
 static void on_signal(int sig)
@@ -314,6 +330,89 @@ static void bpf_mangle(char *what, int home)
 	leave(home);
 }
 
+/* IPv4 header in front of an IPv4 packet with a UDP payload of --size bytes */
+static void encap_header(struct iphdr *ip, const char *from, const char *to)
+{
+	unsigned int i, sum = 0;
+	uint16_t w;
+
+	memset(ip, 0, sizeof(*ip));
+	ip->version = 4;
+	ip->ihl = sizeof(*ip) / 4;
+	ip->tot_len = htons(2 * sizeof(*ip) + sizeof(struct udphdr) + opt.size);
+	ip->frag_off = htons(IP_DF);
+	ip->ttl = 64;
+	ip->protocol = IPPROTO_IPIP;
+	if (inet_pton(AF_INET, from, &ip->saddr) != 1 ||
+	    inet_pton(AF_INET, to, &ip->daddr) != 1)
+		errx(1, "encapsulation from %s to %s", from, to);
+	for (i = 0; i < sizeof(*ip); i += 2) {
+		memcpy(&w, (char *)ip + i, 2);
+		sum += w;
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~(sum + (sum >> 16));
+}
+
+/* @what is NETNS:DEVICE:SOURCE:DESTINATION:FLAGS. Frames that leave get another
+ * IPv4 header; the flags are those of bpf_skb_adjust_room().
+ */
+static void bpf_encap(char *what, int home)
+{
+	struct bpf_insn insns[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_6,
+		  .src_reg = BPF_REG_1 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
+		  .imm = sizeof(struct iphdr) },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3,
+		  .imm = BPF_ADJ_ROOM_MAC },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4 },
+		{ .code = BPF_JMP | BPF_CALL,
+		  .imm = BPF_FUNC_skb_adjust_room },
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
+		  .off = -20 },
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
+		  .off = -16 },
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
+		  .off = -12 },
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
+		  .off = -8 },
+		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
+		  .off = -4 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_1,
+		  .src_reg = BPF_REG_6 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
+		  .imm = ETH_HLEN },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3,
+		  .src_reg = BPF_REG_10 },
+		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3,
+		  .imm = -20 },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4,
+		  .imm = sizeof(struct iphdr) },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_5 },
+		{ .code = BPF_JMP | BPF_CALL,
+		  .imm = BPF_FUNC_skb_store_bytes },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
+		  .imm = TCX_NEXT },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	unsigned int ifindex, i;
+	const char *from, *to;
+	struct iphdr ip;
+
+	enter(cut(&what));
+	ifindex = if_nametoindex(cut(&what));
+	from = cut(&what);
+	to = cut(&what);
+	insns[3].imm = atoi(what);
+	encap_header(&ip, from, to);
+	for (i = 0; i < sizeof(ip) / 4; i++)
+		memcpy(&insns[5 + i].imm, (char *)&ip + 4 * i, 4);
+	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
+			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
+	leave(home);
+}
+
 /* Where the route to it leads */
 static void join_group(void)
 {
@@ -345,11 +444,93 @@ static void receiver_open(int home)
 	leave(home);
 }
 
+static unsigned long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static unsigned long long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
+}
+
+static void latency_add(struct latency *l, unsigned long long since)
+{
+	unsigned int us = now_us() - since;
+
+	pthread_mutex_lock(&lock);
+	l->us = realloc(l->us, (l->n + 1) * sizeof(*l->us));
+	if (!l->us)
+		errx(1, "no memory");
+	l->us[l->n++] = us;
+	pthread_mutex_unlock(&lock);
+}
+
+static int latency_cmp(const void *a, const void *b)
+{
+	unsigned int x = *(const unsigned int *)a;
+	unsigned int y = *(const unsigned int *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The 99th percentile */
+static unsigned int latency_p99(struct latency *l)
+{
+	if (!l->n)
+		return 0;
+	qsort(l->us, l->n, sizeof(*l->us), latency_cmp);
+	return l->us[(l->n - 1) * 99 / 100];
+}
+
+/* How many keys have devices accepted or refused? */
+static unsigned long keys_answered(void)
+{
+	static const char * const names[] = {
+		"QuicTxDevice ", "QuicTxDeviceError ",
+	};
+	unsigned long sum = 0;
+	char buf[4096], *p;
+	unsigned int i;
+	ssize_t n;
+
+	n = pread(stat_fd, buf, sizeof(buf) - 1, 0);
+	if (n < 0)
+		return 0;
+	buf[n] = 0;
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		p = strstr(buf, names[i]);
+		if (p)
+			sum += strtoul(p + strlen(names[i]), NULL, 10);
+	}
+	return sum;
+}
+
+/* Devices are offered a key with its first packet. Wait until the device has
+ * answered, so that the second packet meets the key there.
+ */
+static void settle(unsigned long answered)
+{
+	unsigned long since = now_ms();
+
+	while (keys_answered() == answered && now_ms() - since < opt.settle_ms)
+		usleep(1000);
+}
+
 static int sender_open(int home)
 {
 	int fd;
 
 	enter(opt.from);
+	if (stat_fd < 0)
+		stat_fd = open("/proc/thread-self/net/quic_stat",
+			       O_RDONLY | O_CLOEXEC);
 	fd = sock_udp(dst.ss_family);
 	if (fd < 0)
 		err(1, "socket");
@@ -385,10 +566,14 @@ static struct conn *conn_new(int fd)
 	flow_init(f, opt.cipher, opt.cid_len);
 	if (opt.cid_len >= 4)
 		memcpy(f->cid, &n_conns, 4);
+	if (opt.ids)
+		f->id = n_conns + 1;
+	f->path = opt.path;
 	c->n_gen = 1;
 	c->fd = fd;
 	c->next = PN_FIRST;
 	c->max_rx = 0;
+	c->fresh = true;
 	ret = flow_add(fd, f);
 	if (ret)
 		errx(1, "adding a flow: %s", strerror(-ret));
@@ -399,7 +584,10 @@ static struct conn *conn_new(int fd)
 
 static void conn_del(struct conn *c)
 {
+	unsigned long long since = now_us();
+
 	flow_del(c->fd, &c->gen[0]);
+	latency_add(&lat_del, since);
 }
 
 /* Called with the lock held */
@@ -434,6 +622,7 @@ static void conn_update(struct conn *c)
 	c->gen[0] = next;
 	pthread_mutex_unlock(&lock);
 	ret = flow_add(c->fd, &next);
+	c->fresh = true;
 	if (ret)
 		errx(1, "key update: %s", strerror(-ret));
 }
@@ -441,11 +630,16 @@ static void conn_update(struct conn *c)
 /* Writes one call of @n packets; @own: sealed by libcrypto, sent as it is. */
 static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
 {
+	bool wait = opt.settle_ms && !opt.threads && c->fresh && !own;
 	struct flow f = c->gen[0];
+	unsigned long long since;
+	unsigned long answered;
 	unsigned int i;
 	struct tx tx;
 	ssize_t ret;
 
+	if (opt.ids && opt.cid_len > 4)
+		f.cid[opt.cid_len - 1] = c->next;
 	batch_init(b, &f, c->next, n, opt.size,
 		   n > 1 ? opt.size - 100 : opt.size);
 	b->room = opt.room;
@@ -453,6 +647,8 @@ static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
 		b->pkt[i].pn_len = opt.pn_len;
 		if (opt.gaps)
 			b->pkt[i].pn += i;
+		if (opt.no_fixed)
+			b->pkt[i].first &= ~HDR_FIXED;
 	}
 	batch_build(b);
 	tx_init(&tx, c->fd, opt.connected ? NULL : &dst);
@@ -473,7 +669,16 @@ static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
 	stat.sent += n;
 	pthread_mutex_unlock(&lock);
 
+	if (opt.nonblock)
+		tx.flags = MSG_DONTWAIT;
+	answered = wait ? keys_answered() : 0;
+	since = now_us();
 	ret = tx_send(&tx);
+	latency_add(&lat_send, since);
+	if (wait) {
+		settle(answered);
+		c->fresh = false;
+	}
 	if (ret >= 0)
 		return;
 
@@ -490,18 +695,24 @@ static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
 	pthread_mutex_unlock(&lock);
 }
 
-/* Is this what libcrypto would have made of the packet? */
-static bool open_and_compare(struct conn *c, const struct flow *f,
+/*
+ * Is this what libcrypto would have made of the packet? With a flow_id, the
+ * connection ID ends as it likes.
+ */
+static bool open_and_compare(struct conn *c, const struct flow *flow,
 			     const uint8_t *buf, size_t len, uint64_t *pn)
 {
 	static uint8_t plain[2048], again[2048];
-	struct pkt p = { .flow = f };
+	struct flow f = *flow;
+	struct pkt p = { .flow = &f };
 	int ret;
 
-	if (len > sizeof(plain))
+	if (len > sizeof(plain) || len < 1 + sizeof(f.cid))
 		return false;
+	if (opt.ids && opt.cid_len > 4)
+		f.cid[opt.cid_len - 1] = buf[opt.cid_len];
 	memcpy(plain, buf, len);
-	ret = pkt_open(f, c->next, plain, len, pn);
+	ret = pkt_open(&f, c->next, plain, len, pn);
 	if (ret < 0)
 		return false;
 	p.pn = *pn;
@@ -583,14 +794,6 @@ static bool drain(void)
 		}
 	}
 	return some;
-}
-
-static unsigned long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /**
@@ -821,10 +1024,15 @@ static const struct option_desc {
 	{ "bpf-store", "NETNS:DEV:OFFSET:BYTE",
 	  "BPF changes a byte of each frame", .add = bpf_mangle },
 
+	{ "bpf-encap", "NETNS:DEV:SRC:DST:FLAGS",
+	  "BPF puts an IPv4 header in front of each frame, not for GSO",
+	  .add = bpf_encap },
+
 	{ "count", "N", "calls of sendmsg() per thread", .num = &opt.calls },
 	{ "seconds", "N", "send for so long instead", .num = &opt.seconds },
 	{ "forever", NULL, "send until SIGTERM instead",
 	  .flag = &opt.forever },
+	{ "nonblock", NULL, "send with MSG_DONTWAIT", .flag = &opt.nonblock },
 	{ "at-once", NULL,
 	  "stop; after SIGCONT, send one packet per flow in one call",
 	  .flag = &opt.at_once },
@@ -837,6 +1045,11 @@ static const struct option_desc {
 	  .flag = &opt.room },
 	{ "cid-len", "BYTES", "connection ID length", .num = &opt.cid_len },
 	{ "pn-len", "BYTES", "packet number length", .num = &opt.pn_len },
+	{ "path", "N", "path of multipath QUIC", .num = &opt.path },
+	{ "flow-id", NULL, "a flow_id, and another connection ID in each call",
+	  .flag = &opt.ids },
+	{ "no-fixed-bit", NULL, "the fixed bit of the packets is 0",
+	  .flag = &opt.no_fixed },
 	{ "pn-gaps", NULL, "leave gaps in the packet numbers of a call",
 	  .flag = &opt.gaps },
 	{ "flows", "N", "connections per socket", .num = &opt.flows },
@@ -852,6 +1065,9 @@ static const struct option_desc {
 	{ "close", NULL, "close the sockets before receiving the rest",
 	  .flag = &opt.close_first },
 	{ "hold", NULL, "hold the sockets until SIGTERM", .flag = &opt.hold },
+	{ "settle-ms", "MS",
+	  "after the first packet of a key, wait for the device to take it",
+	  .num = &opt.settle_ms },
 	{ "wait-ms", "MS", "how long to wait for the next packet",
 	  .num = &opt.wait_ms },
 };
@@ -953,17 +1169,22 @@ static void report(void)
 		{ "extra", stat.extra },
 		{ "errors", stat.errors },
 	};
+	struct latency *lats[] = { &lat_send, &lat_del, &lat_close };
 	unsigned int i;
 
 	printf("{");
 	for (i = 0; i < ARRAY_SIZE(fields); i++)
 		printf("\"%s\": %lu, ", fields[i].name, fields[i].value);
+	for (i = 0; i < ARRAY_SIZE(lats); i++)
+		printf("\"p99_%s_us\": %u, ", lats[i]->name,
+		       latency_p99(lats[i]));
 	printf("\"error\": \"%s\"}\n",
 	       stat.errors ? strerrorname_np(stat.error) : "");
 }
 
 int main(int argc, char **argv)
 {
+	unsigned long long since;
 	struct sender *senders;
 	unsigned int i, n;
 	const char *lacks;
@@ -1005,8 +1226,11 @@ int main(int argc, char **argv)
 	while (opt.hold && !stopped())
 		if (!drain())
 			usleep(1000);
-	for (i = 0; opt.close_first && i < n; i++)
+	for (i = 0; opt.close_first && i < n; i++) {
+		since = now_us();
 		close(senders[i].fd);
+		latency_add(&lat_close, since);
+	}
 	wait_for_rest();
 	report();
 	return stat.plain ? 1 : 0;

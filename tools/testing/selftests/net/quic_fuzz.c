@@ -175,7 +175,7 @@ static void fuzz_info(struct quic_connection_info *ci, const struct flow *f)
 		ci->conn_payload_key_gen += below(4);
 		break;
 	case 3:
-		ci->key.dst.ss_family = odd_number();
+		ci->key.peer.ss_family = odd_number();
 		break;
 	case 4:
 		val = odd_number();
@@ -215,9 +215,10 @@ TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
 {
 	static const int errors[] = {
 		EINVAL, EFAULT, E2BIG, EOPNOTSUPP, EAFNOSUPPORT, EEXIST,
-		ENOENT, ENOPROTOOPT, EBUSY,
+		ENOENT, ENOPROTOOPT, EBUSY, EADDRINUSE, ENOKEY, ENOSPC,
 	};
 	static uint8_t buf[8192];
+	socklen_t len;
 	unsigned long i;
 	struct flow f;
 	int opt, err;
@@ -229,6 +230,15 @@ TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
 		if (one_in(4))
 			memset(buf, one_in(2) ? 0 : rnd(), sizeof(buf));
 		fuzz_info((void *)buf, &f);
+		if (one_in(10)) {
+			len = fuzz_optlen() % sizeof(buf);
+			err = getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, buf,
+					 &len);
+			if (err)
+				EXPECT_TRUE(listed(errors, ARRAY_SIZE(errors),
+						   errno));
+			continue;
+		}
 		opt = one_in(20) ? UDP_ULP + below(10) :
 				   UDP_QUIC_ADD_TX_CONNECTION + one_in(2);
 		err = setsockopt(self->tx, SOL_UDP, opt,
@@ -361,22 +371,31 @@ static int fuzz_flow(struct _test_data_fuzz *self)
 	return flow_add(self->tx, f);
 }
 
-static bool opens(const struct flow *f, ssize_t len, uint64_t *expected)
+/* A flow that has an id is for any connection ID, as long as the call says. */
+static bool opens(const struct flow *flow, ssize_t len, uint8_t cid_len,
+		  uint64_t *expected)
 {
 	static uint8_t buf[sizeof(rxbuf)];
+	struct flow f = *flow;
 	uint64_t pn;
 
 	memcpy(buf, rxbuf, len);
-	if (pkt_open(f, *expected, buf, len, &pn) < 0)
+	if (f.id && cid_len <= sizeof(f.cid)) {
+		f.cid_len = cid_len;
+		memcpy(f.cid, buf + 1, cid_len);
+	}
+	if (pkt_open(&f, *expected, buf, len, &pn) < 0)
 		return false;
 	*expected = pn + 1;
 	return true;
 }
 
 /* Everything that has arrived opens with a live key; returns how much did. */
-static int fuzz_receive(struct _test_data_fuzz *self, uint64_t expected,
+static int fuzz_receive(struct _test_data_fuzz *self, const struct tx *tx,
 			size_t *bytes)
 {
+	uint8_t cid_len = tx->anc.conn_id_length;
+	uint64_t expected = tx->anc.next_pkt_num;
 	unsigned int i;
 	ssize_t len;
 	int n = 0;
@@ -384,8 +403,8 @@ static int fuzz_receive(struct _test_data_fuzz *self, uint64_t expected,
 	*bytes = 0;
 	while ((len = rx_recv(self->rx, rxbuf, sizeof(rxbuf), 0)) >= 0) {
 		for (i = 0; i < FLOWS; i++) {
-			if (opens(&self->flow[i], len, &expected) ||
-			    opens(&self->old[i], len, &expected))
+			if (opens(&self->flow[i], len, cid_len, &expected) ||
+			    opens(&self->old[i], len, cid_len, &expected))
 				break;
 		}
 		if (i == FLOWS)
@@ -419,8 +438,8 @@ static void fuzz_check(struct __test_metadata *_metadata,
 		       ssize_t ret)
 {
 	static const int errors[] = {
-		EINVAL, ENOENT, ENOKEY, EKEYEXPIRED, EALREADY, EMSGSIZE,
-		EFAULT, EAGAIN, EOPNOTSUPP, EDESTADDRREQ, EAFNOSUPPORT,
+		EINVAL, EBADMSG, ENOENT, ENOKEY, EKEYEXPIRED, EALREADY,
+		EMSGSIZE, ENOBUFS, EFAULT, EAGAIN, EOPNOTSUPP, EDESTADDRREQ, EAFNOSUPPORT,
 		ECONNREFUSED, ENETUNREACH,
 	};
 	size_t bytes;
@@ -435,7 +454,7 @@ static void fuzz_check(struct __test_metadata *_metadata,
 	}
 	if (self->cap >= 0)
 		ASSERT_EQ(0, fuzz_markers(self->cap));
-	n = fuzz_receive(self, tx->anc.next_pkt_num, &bytes);
+	n = fuzz_receive(self, tx, &bytes);
 	if (ret < 0) {
 		ASSERT_EQ(0, n);
 		ASSERT_TRUE(listed(errors, ARRAY_SIZE(errors), -ret))

@@ -112,13 +112,16 @@ static int hp_mask(const struct keys *k, const uint8_t *sample, uint8_t *mask)
 	return ok ? 0 : -1;
 }
 
-static void nonce_init(uint8_t *nonce, const uint8_t *iv, uint64_t pn)
+static void nonce_init(uint8_t *nonce, const struct flow *f, uint64_t pn)
 {
+	uint32_t path = f->path;
 	int i;
 
-	memcpy(nonce, iv, QUIC_MAX_IV_SIZE);
+	memcpy(nonce, f->keys.iv, QUIC_MAX_IV_SIZE);
 	for (i = QUIC_MAX_IV_SIZE - 1; pn; i--, pn >>= 8)
 		nonce[i] ^= pn & 0xff;
+	for (i = 3; path; i--, path >>= 8)
+		nonce[i] ^= path & 0xff;
 }
 
 static void fill_random(void *buf, size_t len)
@@ -159,11 +162,14 @@ void flow_next(struct flow *next, const struct flow *f)
 void flow_key(const struct flow *f, struct quic_connection_info_key *key)
 {
 	memset(key, 0, sizeof(*key));
+	key->flow_id = f->id;
+	key->path_id = f->path;
+	if (f->id)
+		return;
 	memcpy(key->conn_id + sizeof(key->conn_id) - f->cid_len, f->cid,
 	       f->cid_len);
 	key->conn_id_length = f->cid_len;
-	key->flow_id = f->id;
-	memcpy(&key->dst, &f->dst, sizeof(key->dst));
+	memcpy(&key->peer, &f->dst, sizeof(key->peer));
 }
 
 /* What the kernel must not look at is not zero. */
@@ -201,6 +207,44 @@ int flow_del(int fd, const struct flow *f)
 		       sizeof(ci)))
 		return -errno;
 	return 0;
+}
+
+/* Removes the keys of one generation. */
+int flow_del_gen(int fd, const struct flow *f)
+{
+	struct quic_connection_info ci;
+
+	memset(&ci, 0xa5, sizeof(ci));
+	flow_key(f, &ci.key);
+	ci.key.flags = QUIC_CONN_GENERATION;
+	ci.conn_payload_key_gen = f->gen;
+	if (setsockopt(fd, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION, &ci,
+		       sizeof(ci)))
+		return -errno;
+	return 0;
+}
+
+int flow_del_all(int fd)
+{
+	struct quic_connection_info_key key = { .flags = QUIC_CONN_ALL };
+
+	if (setsockopt(fd, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION, &key,
+		       sizeof(key)))
+		return -errno;
+	return 0;
+}
+
+/* @f may be NULL: only what the kernel can do */
+int flow_state(int fd, const struct flow *f, struct quic_info *info)
+{
+	socklen_t len = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	if (f)
+		flow_key(f, &info->key);
+	if (getsockopt(fd, SOL_UDP, UDP_QUIC_INFO, info, &len))
+		return -errno;
+	return len == sizeof(*info) ? 0 : -EMSGSIZE;
 }
 
 size_t pkt_hdr_len(const struct pkt *p)
@@ -243,7 +287,7 @@ int pkt_seal(const struct pkt *p, uint8_t *buf)
 	size_t hdr = pkt_hdr_len(p), len = p->len - TAG - hdr;
 	uint8_t nonce[QUIC_MAX_IV_SIZE];
 
-	nonce_init(nonce, p->flow->keys.iv, p->pn);
+	nonce_init(nonce, p->flow, p->pn);
 	if (aead_crypt(&p->flow->keys, true, nonce, buf, hdr, buf + hdr, len,
 		       buf + hdr + len))
 		return -1;
@@ -290,7 +334,7 @@ int pkt_open(const struct flow *f, uint64_t expected, uint8_t *buf, size_t len,
 	hdr = 1 + f->cid_len + pn_len;
 	if (len < hdr + TAG)
 		return -1;
-	nonce_init(nonce, f->keys.iv, *pn);
+	nonce_init(nonce, f, *pn);
 	if (aead_crypt(&f->keys, false, nonce, buf, hdr, buf + hdr,
 		       len - hdr - TAG, buf + len - TAG))
 		return -1;
@@ -417,7 +461,7 @@ void tx_init(struct tx *tx, int fd, const struct sockaddr_storage *to)
 	tx->n_anc = 1;
 }
 
-/* Without GSO: that is up to the caller. */
+/* Without GSO: that is up to the caller. A flow that has an id is found by it. */
 void tx_batch(struct tx *tx, const struct batch *b)
 {
 	tx->one.iov_base = (void *)b->plain;
@@ -426,9 +470,13 @@ void tx_batch(struct tx *tx, const struct batch *b)
 	tx->iovlen = 1;
 	tx->anc.next_pkt_num = b->pkt[0].pn;
 	tx->anc.conn_id_length = b->pkt[0].flow->cid_len;
-	tx->anc.flags &= ~QUIC_TX_TAG_ROOM;
+	tx->anc.flags &= ~(QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID);
 	if (b->room)
 		tx->anc.flags |= QUIC_TX_TAG_ROOM;
+	if (b->pkt[0].flow->id) {
+		tx->anc.flags |= QUIC_TX_FLOW_ID;
+		tx->anc.flow_id = b->pkt[0].flow->id;
+	}
 }
 
 static void *cmsg_put(struct msghdr *msg, int level, int type, size_t len)
@@ -507,6 +555,7 @@ int counters_read(struct counters *c)
 		[TX_KEY_LIMIT]		= "QuicTxKeyLimit",
 		[TX_MALFORMED]		= "QuicTxMalformed",
 		[TX_OTHER_ERROR]	= "QuicTxOtherError",
+		[TX_LOST]		= "QuicTxLost",
 	};
 	int i, seen = 0;
 	unsigned long v;

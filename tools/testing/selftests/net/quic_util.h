@@ -55,7 +55,8 @@ struct keys {
  * @gen: which generation
  * @cid: destination connection ID
  * @cid_len: bytes of it
- * @id: flow_id, 0 for none
+ * @id: flow_id, 0 for none; the kernel is not told anything else then
+ * @path: path of multipath QUIC
  * @dst: destination, AF_UNSPEC for any
  */
 struct flow {
@@ -64,6 +65,7 @@ struct flow {
 	uint8_t cid[QUIC_MAX_CONNECTION_ID_SIZE];
 	uint8_t cid_len;
 	uint32_t id;
+	uint32_t path;
 	struct sockaddr_storage dst;
 };
 
@@ -147,6 +149,7 @@ enum counter {
 	TX_KEY_LIMIT,
 	TX_MALFORMED,
 	TX_OTHER_ERROR,
+	TX_LOST,
 	NR_COUNTERS
 };
 
@@ -163,6 +166,9 @@ void flow_key(const struct flow *f, struct quic_connection_info_key *key);
 void flow_info(const struct flow *f, struct quic_connection_info *ci);
 int flow_add(int fd, const struct flow *f);
 int flow_del(int fd, const struct flow *f);
+int flow_del_gen(int fd, const struct flow *f);
+int flow_del_all(int fd);
+int flow_state(int fd, const struct flow *f, struct quic_info *info);
 
 /* Packets */
 size_t pkt_hdr_len(const struct pkt *p);
