@@ -223,15 +223,17 @@ static int quic_path_get(struct quic_key *key, u32 path_id,
 			 struct quic_key_room *room)
 {
 	struct quic_path *path = quic_path_find(&key->tx, path_id);
-	const struct quic_retired_rec *rec;
+	const struct quic_retired_rec *rec = NULL;
 	bool found = path;
 
-	if (!path)
+	if (!found) {
 		path = quic_path_unused(&key->tx, room);
-	if (IS_ERR_OR_NULL(path))
-		return PTR_ERR_OR_ZERO(path);
-	rec = quic_retired_find(quic_key_retired(key),
-				quic_path_hash(key, path_id), quic_key_now());
+		if (IS_ERR_OR_NULL(path))
+			return PTR_ERR_OR_ZERO(path);
+		rec = quic_retired_find(quic_key_retired(key),
+					quic_path_hash(key, path_id),
+					quic_key_now());
+	}
 	spin_lock(&key->tx.lock);
 	if (!found) {
 		memset(&path->window, 0, sizeof(path->window));

@@ -51,12 +51,16 @@ static void quic_offload_dev_full(struct quic_offload_dev *qdev,
 		WRITE_ONCE(qdev->full, false);
 }
 
+/* @core may be NULL */
+static struct quic_offload_dev *quic_offload_dev_of(struct quicdev *core)
+{
+	return core ? container_of(core, struct quic_offload_dev, core) : NULL;
+}
+
 static struct quic_offload_dev *
 quic_offload_dev_rcu(const struct net_device *netdev)
 {
-	struct quicdev *core = rcu_dereference(netdev->quicdev);
-
-	return core ? container_of(core, struct quic_offload_dev, core) : NULL;
+	return quic_offload_dev_of(rcu_dereference(netdev->quicdev));
 }
 
 static void quic_offload_dev_put(struct quic_offload_dev *qdev)
@@ -670,11 +674,7 @@ static bool quic_offload_ops_ok(const struct net_device *netdev)
 
 static void quic_offload_room(struct quicdev *core)
 {
-	struct quic_offload_dev *qdev = container_of(core,
-						     struct quic_offload_dev,
-						     core);
-
-	quic_offload_dev_changed(qdev);
+	quic_offload_dev_changed(quic_offload_dev_of(core));
 }
 
 static int quic_offload_dev_add(struct net_device *netdev)
@@ -716,9 +716,7 @@ static void quic_offload_dev_remove(struct quic_offload_dev *qdev)
 static struct quic_offload_dev *
 quic_offload_dev_rtnl(const struct net_device *netdev)
 {
-	struct quicdev *core = rtnl_dereference(netdev->quicdev);
-
-	return core ? container_of(core, struct quic_offload_dev, core) : NULL;
+	return quic_offload_dev_of(rtnl_dereference(netdev->quicdev));
 }
 
 static int quic_offload_event(struct notifier_block *nb, unsigned long event,
