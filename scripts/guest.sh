@@ -113,6 +113,7 @@ guest_uml()
 	[ "$guest_root" = / ] || init=$guest_bin/guest-init.sh
 	mapfile -t args <"$OUT/guest/$name/args"
 	# system calls cost less by seccomp than by ptrace
+	# shellcheck disable=SC2154 # base_oldest: from base.sh
 	[ "$BASE" = "$base_oldest" ] || smp=(seccomp=on)
 	! grep -q '^CONFIG_SMP=y' "$OUT/$guest_kernel/.config" ||
 		smp+=(ncpus="$guest_cpus")
@@ -184,8 +185,10 @@ conclude()
 	for name; do
 		log=$LOG/$name-kernel.log tap=$RES/$name-tests.tap
 		cp "$OUT/guest/$name/out" "$tap"
-		guest_ended "$name" && grep -q '^KTAP version' "$tap" ||
+		if ! guest_ended "$name" || ! grep -q '^KTAP version' "$tap"
+		then
 			echo "not ok 1 $name ran, see $log" | tee -a "$tap"
+		fi
 		results kernel "$log" | tee "$RES/$name-kernel.tap" ||
 			decode "$log"
 	done

@@ -76,6 +76,24 @@ const struct quic_cipher *quic_cipher_find(u16 type)
 	return NULL;
 }
 
+/**
+ * quic_cipher_usable - can keys of a cipher be installed now?
+ * @cipher: cipher
+ *
+ * That depends on modules and on FIPS mode. May load modules.
+ *
+ * Context: process, sleeps.
+ * Return: true if they can.
+ */
+bool quic_cipher_usable(const struct quic_cipher *cipher)
+{
+	/* The library ignores FIPS mode, which the crypto API obeys */
+	if (!cipher->aead)
+		return !fips_enabled;
+	return crypto_has_aead(cipher->aead, 0, CRYPTO_ALG_KERN_DRIVER_ONLY) &&
+	       crypto_has_skcipher(cipher->hp, 0, CRYPTO_ALG_KERN_DRIVER_ONLY);
+}
+
 /* What crypto_alloc_*() may answer has other meanings for options. The kernel
  * lacks the cipher, FIPS mode forbids it, or it has failed its self-test; or
  * others are just setting it up, which the next call will find done.
@@ -101,6 +119,9 @@ static int quic_alg_error(long err)
  * @key: @cipher->key_size bytes
  * @mask: CRYPTO_ALG_ASYNC if the transform must not wait, else 0
  *
+ * Drivers of hardware that is not part of the CPU are not wanted, whatever their
+ * priority: sendmsg() would wait for the hardware once for each packet.
+ *
  * Context: process, sleeps.
  * Return: the transform, NULL for a cipher that needs none, or an ERR_PTR():
  * -EOPNOTSUPP if the kernel lacks the cipher.
@@ -114,7 +135,8 @@ struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
 	/* The library ignores FIPS mode, which the crypto API obeys */
 	if (!cipher->aead)
 		return fips_enabled ? ERR_PTR(-EOPNOTSUPP) : NULL;
-	tfm = crypto_alloc_aead(cipher->aead, 0, mask);
+	tfm = crypto_alloc_aead(cipher->aead, 0,
+				mask | CRYPTO_ALG_KERN_DRIVER_ONLY);
 	if (IS_ERR(tfm))
 		return ERR_PTR(quic_alg_error(PTR_ERR(tfm)));
 
@@ -158,7 +180,8 @@ int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
 	hp->cipher = cipher;
 	hp->tfm = NULL;
 	if (cipher->hp) {
-		tfm = crypto_alloc_skcipher(cipher->hp, 0, mask);
+		tfm = crypto_alloc_skcipher(cipher->hp, 0,
+					    mask | CRYPTO_ALG_KERN_DRIVER_ONLY);
 		if (IS_ERR(tfm))
 			return quic_alg_error(PTR_ERR(tfm));
 		err = crypto_skcipher_setkey(tfm, key, cipher->key_size);

@@ -107,6 +107,7 @@ struct quic_op {
 
 /* cipher.c */
 const struct quic_cipher *quic_cipher_find(u16 type);
+bool quic_cipher_usable(const struct quic_cipher *cipher);
 struct crypto_aead *quic_aead_alloc(const struct quic_cipher *cipher,
 				    const u8 *key, u32 mask);
 void quic_aead_free(struct crypto_aead *tfm);

@@ -55,9 +55,12 @@ static struct quic_key *quic_flow_slot_key(const struct quic_flows *fs,
 
 static void quic_flow_free(struct quic_flow *flow)
 {
+	struct quic_charge charge = flow->charge;
+
 	quic_offload_flow_free(flow);
 	quic_hp_destroy(&flow->hp);
 	kfree_sensitive(flow);
+	quic_charge_drop(&charge);
 }
 
 static void quic_flow_free_work(struct work_struct *work)
@@ -76,6 +79,7 @@ void quic_flow_put(struct quic_flow *flow)
 {
 	if (!refcount_dec_and_test(&flow->ref))
 		return;
+	quic_charge_removed(&flow->charge);
 	INIT_RCU_WORK(&flow->rwork, quic_flow_free_work);
 	queue_rcu_work(quic_crypto_wq, &flow->rwork);
 }
@@ -93,6 +97,7 @@ static void quic_flow_drop_key(struct quic_flows *fs, struct quic_flow *flow,
 	RCU_INIT_POINTER(flow->slot[phase].key, NULL);
 	quic_offload_drop(&flow->slot[phase], key);
 	quic_key_uninstall(key, flow->path_id);
+	flow->retired = get_state_synchronize_rcu();
 }
 
 static void quic_flow_drop_keys(struct quic_flows *fs, struct quic_flow *flow)
@@ -114,7 +119,6 @@ static void quic_flow_remove(struct quic_flows *fs, struct quic_flow *flow)
 	list_del(&flow->list);
 	WRITE_ONCE(flow->removed, true);
 	quic_flow_drop_keys(fs, flow);
-	atomic_dec(&quic_crypto_net(fs->net)->nr_flows);
 	QUIC_DEC_STATS(fs->net, CURR_TX_SW);
 	quic_flow_put(flow);
 }
@@ -132,6 +136,10 @@ static int quic_flow_set_key(struct quic_flows *fs, struct quic_flow *flow,
 	struct quic_slot *slot = &flow->slot[gen & 1];
 	struct quic_key *key, *old;
 
+	/* Keys that wait to be freed count in no limit, so a flow may lose one
+	 * in a grace period. Updates are three PTOs apart, RFC 9001 6.5.
+	 */
+	cond_synchronize_rcu(flow->retired);
 	key = quic_key_install(&id, info->payload_iv, flow->path_id);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
@@ -141,6 +149,7 @@ static int quic_flow_set_key(struct quic_flows *fs, struct quic_flow *flow,
 	if (old) {
 		quic_offload_drop(slot, old);
 		quic_key_uninstall(old, flow->path_id);
+		flow->retired = get_state_synchronize_rcu();
 	}
 	return 0;
 }
@@ -215,6 +224,7 @@ quic_flow_alloc(const struct quic_tuple *tuple,
 	flow->tuple = *tuple;
 	flow->id = info->key.flow_id;
 	flow->path_id = info->key.path_id;
+	flow->retired = get_completed_synchronize_rcu();
 	refcount_set(&flow->ref, 1);
 	return flow;
 }
@@ -239,24 +249,20 @@ static int quic_flow_add_new(struct quic_flows *fs,
 			     const struct quic_tuple *tuple,
 			     const struct quic_connection_info *info)
 {
-	struct quic_crypto_net *qn = quic_crypto_net(fs->net);
 	struct quic_flow *flow;
 	int err;
 
 	if (quic_flow_no_header_key(info, quic_cipher_find(info->cipher_type)))
 		return -ENOENT;
-	if (atomic_inc_return(&qn->nr_flows) > READ_ONCE(qn->max_flows)) {
-		err = -ENOSPC;
-		goto err_uncount;
-	}
 	flow = quic_flow_alloc(tuple, info);
-	if (IS_ERR(flow)) {
-		err = PTR_ERR(flow);
-		goto err_uncount;
-	}
+	if (IS_ERR(flow))
+		return PTR_ERR(flow);
+	err = quic_charge_flow(&flow->charge, fs->net);
+	if (err)
+		goto err_free;
 	err = quic_flow_set_key(fs, flow, info);
 	if (err)
-		goto err_put;
+		goto err_free;
 	err = quic_flow_link(fs, flow);
 	if (err)
 		goto err_drop_keys;
@@ -267,10 +273,12 @@ static int quic_flow_add_new(struct quic_flows *fs,
 
 err_drop_keys:
 	quic_flow_drop_keys(fs, flow);
-err_put:
 	quic_flow_put(flow);
-err_uncount:
-	atomic_dec(&qn->nr_flows);
+	return err;
+err_free:
+	/* Nobody has seen it, so it need not wait for RCU */
+	quic_charge_removed(&flow->charge);
+	quic_flow_free(flow);
 	return err;
 }
 
@@ -295,7 +303,7 @@ static struct quic_flow *quic_flow_find(struct quic_flows *fs,
  * Return: 0 or a negative error, which has changed nothing: -EEXIST if the flow
  * has this very generation, -EADDRINUSE if the flow has other keys, -EINVAL if
  * this is not its next generation, -ENOENT if there is no flow to update,
- * -ENOSPC at the namespace's limit.
+ * -EDQUOT or -ENOSPC at the limit of the user or of the namespace.
  */
 int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 		  const struct quic_connection_info *info)
@@ -315,6 +323,20 @@ int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 	return err;
 }
 
+/* The same, for options that say which flow they are about. Without a path, the
+ * flow may have any.
+ */
+static struct quic_flow *
+quic_flow_find_key(struct quic_flows *fs, const struct quic_tuple *tuple,
+		   const struct quic_connection_info_key *key)
+{
+	struct quic_flow *flow = quic_flow_find(fs, tuple, key->flow_id);
+
+	if (flow && key->path_id && key->path_id != flow->path_id)
+		return NULL;
+	return flow;
+}
+
 static int quic_flow_del_locked(struct quic_flows *fs,
 				const struct quic_tuple *tuple,
 				const struct quic_connection_info *info)
@@ -322,8 +344,8 @@ static int quic_flow_del_locked(struct quic_flows *fs,
 	u8 gen = info->conn_payload_key_gen;
 	struct quic_flow *flow;
 
-	flow = quic_flow_find(fs, tuple, info->key.flow_id);
-	if (!flow || (info->key.path_id && info->key.path_id != flow->path_id))
+	flow = quic_flow_find_key(fs, tuple, &info->key);
+	if (!flow)
 		return -ENOENT;
 	if (!(info->key.flags & QUIC_CONN_GENERATION)) {
 		quic_flow_remove(fs, flow);
@@ -407,15 +429,12 @@ static void quic_flow_info_gen(struct quic_flows *fs,
 int quic_flow_info(struct quic_flows *fs, const struct quic_tuple *tuple,
 		   struct quic_info *info)
 {
-	const struct quic_connection_info_key *key = &info->key;
 	const struct quic_flow *flow;
 
 	mutex_lock(&fs->lock);
 	info->flows = atomic_read(&fs->tuples.nelems) +
 		      atomic_read(&fs->ids.nelems);
-	flow = quic_flow_find(fs, tuple, key->flow_id);
-	if (flow && key->path_id && key->path_id != flow->path_id)
-		flow = NULL;
+	flow = quic_flow_find_key(fs, tuple, &info->key);
 	if (flow) {
 		quic_flow_info_gen(fs, flow, flow->gen, &info->generations[0]);
 		quic_flow_info_gen(fs, flow, flow->gen - 1,

@@ -11,6 +11,7 @@
 #include <linux/rhashtable-types.h>
 #include <linux/workqueue.h>
 
+#include "charge.h"
 #include "key.h"
 #include "tuple.h"
 
@@ -70,12 +71,14 @@ struct sock;
  * @tuple: destination and connection ID; zero if @id is not 0
  * @id: handle chosen by the application, 0 if there is none
  * @path_id: path of multipath QUIC
+ * @retired: grace period after which the key that was lost last is freed
  * @gen: newest key generation
  * @removed: the flow has left the tables
  * @ref: one reference of the tables and one of each sender; the last one frees
  *	 by @rwork
  * @slot: the two live generations, by Key Phase bit
  * @hp: header protection
+ * @charge: what the flow counts as in the limits
  * @offload: what devices have of the flow, NULL at first
  * @rwork: deferred free
  */
@@ -85,11 +88,13 @@ struct quic_flow {
 	struct quic_tuple tuple;
 	u32 id;
 	u32 path_id;
+	unsigned long retired;
 	u8 gen;
 	bool removed;
 	refcount_t ref;
 	struct quic_slot slot[2];
 	struct quic_hp hp;
+	struct quic_charge charge;
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
 	struct quic_offload_flow *offload;
 #endif

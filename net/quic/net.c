@@ -4,6 +4,8 @@
  * /proc/net/quic_stat and its limits in /proc/sys/net/quic_crypto
  */
 
+#include <linux/capability.h>
+#include <linux/nsproxy.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -16,13 +18,22 @@
 #include "net.h"
 #include "retired.h"
 
-#define QUIC_DEFAULT_MAX_FLOWS	65536
-#define QUIC_DEFAULT_MAX_DEVICE_KEYS	16384
-#define QUIC_NR_SYSCTLS		3
+/* One user must not be able to take all that a namespace has */
+#define QUIC_DEFAULT_USERS	16
+#define QUIC_NR_SYSCTLS		5
+
+/* What a user may have by default. A connection has one flow at a time. */
+static const int quic_default_user_max[QUIC_RESOURCES] = {
+	[QUIC_FLOWS]		= 65536,
+	[QUIC_DEVICE_KEYS]	= 16384,
+};
 
 struct workqueue_struct *quic_crypto_wq;
 
 static unsigned int quic_net_id __read_mostly;
+
+/* The namespaces that are older than this module have their state */
+static bool quic_net_ready __read_mostly;
 
 /**
  * quic_crypto_net - state of a network namespace
@@ -96,28 +107,36 @@ static void __net_exit quic_proc_exit(struct net *net)
 #endif
 
 #ifdef CONFIG_SYSCTL
+/* Limits are what the host's administrator decides about namespaces. Who owns a
+ * namespace cannot change them.
+ */
+static int quic_sysctl_limit(const struct ctl_table *table, int write,
+			     void *buffer, size_t *lenp, loff_t *ppos)
+{
+	if (write && !capable(CAP_NET_ADMIN))
+		return -EPERM;
+	return proc_dointvec_minmax(table, write, buffer, lenp, ppos);
+}
+
+#define QUIC_SYSCTL_LIMIT(name, ptr) {				\
+	.procname	= name,						\
+	.data		= ptr,						\
+	.maxlen		= sizeof(int),					\
+	.mode		= 0644,						\
+	.proc_handler	= quic_sysctl_limit,				\
+	.extra1		= SYSCTL_ZERO,					\
+}
+
 static const struct ctl_table *quic_sysctl_table(struct net *net)
 {
-	/* Crypto transforms are charged to nobody: only this limits them */
-	umode_t mode = net->user_ns == &init_user_ns ? 0644 : 0444;
 	struct quic_crypto_net *qn = quic_crypto_net(net);
+	struct quic_limit *l = qn->limits;
 	const struct ctl_table table[] = {
-		{
-			.procname	= "max_flows",
-			.data		= &qn->max_flows,
-			.maxlen		= sizeof(qn->max_flows),
-			.mode		= mode,
-			.proc_handler	= proc_dointvec_minmax,
-			.extra1		= SYSCTL_ZERO,
-		},
-		{
-			.procname	= "max_device_keys",
-			.data		= &qn->max_device_keys,
-			.maxlen		= sizeof(qn->max_device_keys),
-			.mode		= mode,
-			.proc_handler	= proc_dointvec_minmax,
-			.extra1		= SYSCTL_ZERO,
-		},
+		QUIC_SYSCTL_LIMIT("max_flows", &l[QUIC_FLOWS].max),
+		QUIC_SYSCTL_LIMIT("max_user_flows", &l[QUIC_FLOWS].user_max),
+		QUIC_SYSCTL_LIMIT("max_device_keys", &l[QUIC_DEVICE_KEYS].max),
+		QUIC_SYSCTL_LIMIT("max_user_device_keys",
+				  &l[QUIC_DEVICE_KEYS].user_max),
 		{
 			.procname	= "seal_limit",
 			.data		= &qn->seal_limit,
@@ -166,15 +185,35 @@ static void __net_exit quic_sysctl_exit(struct net *net)
 }
 #endif
 
+/* A new namespace has the limits of the one in which it is created, or else
+ * creating one would be a way to get rid of them.
+ */
+static void __net_init quic_net_limits(struct quic_crypto_net *qn)
+{
+	const struct quic_crypto_net *creator;
+	int i;
+
+	for (i = 0; i < QUIC_RESOURCES; i++) {
+		qn->limits[i].user_max = quic_default_user_max[i];
+		qn->limits[i].max = QUIC_DEFAULT_USERS *
+				    quic_default_user_max[i];
+	}
+	if (!READ_ONCE(quic_net_ready))
+		return;
+	creator = quic_crypto_net(current->nsproxy->net_ns);
+	for (i = 0; i < QUIC_RESOURCES; i++) {
+		qn->limits[i].user_max = READ_ONCE(creator->limits[i].user_max);
+		qn->limits[i].max = READ_ONCE(creator->limits[i].max);
+	}
+	qn->seal_limit = READ_ONCE(creator->seal_limit);
+}
+
 static int __net_init quic_net_init(struct net *net)
 {
 	struct quic_crypto_net *qn = quic_crypto_net(net);
 	int err;
 
-	qn->max_flows = QUIC_DEFAULT_MAX_FLOWS;
-	qn->max_device_keys = net_eq(net, &init_net) ?
-		QUIC_DEFAULT_MAX_DEVICE_KEYS :
-		READ_ONCE(quic_crypto_net(&init_net)->max_device_keys);
+	quic_net_limits(qn);
 	qn->mib = alloc_percpu(struct quic_mib);
 	if (!qn->mib)
 		return -ENOMEM;
@@ -224,6 +263,8 @@ int __init quic_net_register(void)
 	err = register_pernet_subsys(&quic_net_ops);
 	if (err)
 		destroy_workqueue(quic_crypto_wq);
+	else
+		WRITE_ONCE(quic_net_ready, true);
 	return err;
 }
 

@@ -41,12 +41,35 @@ struct quic_mib {
 };
 
 /**
+ * enum quic_resource - what is limited, see charge.c
+ * @QUIC_FLOWS: flows that are installed, or not freed yet
+ * @QUIC_DEVICE_KEYS: keys that are in devices, or offered to devices
+ * @QUIC_RESOURCES: number of these
+ */
+enum quic_resource {
+	QUIC_FLOWS,
+	QUIC_DEVICE_KEYS,
+	QUIC_RESOURCES
+};
+
+/**
+ * struct quic_limit - limits of a resource in a network namespace
+ * @used: how much is in use
+ * @max: upper limit of @used, a sysctl
+ * @user_max: what a user may use in all namespaces, a sysctl
+ */
+struct quic_limit {
+	atomic_t used;
+	int max;
+	int user_max;
+};
+
+/**
  * struct quic_crypto_net - state of a network namespace
  * @mib: counters, shown in /proc/net/quic_stat
- * @nr_flows: number of flows installed
- * @max_flows: upper limit of @nr_flows, a sysctl
- * @nr_device_keys: number of keys that are in devices, or offered to devices
- * @max_device_keys: upper limit of @nr_device_keys, a sysctl
+ * @limits: of each resource
+ * @removed: how many flows were ever removed, modulo 2^32
+ * @freed: how many of these are freed
  * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
  *		limit of the cipher, has no effect
  * @retired: records of keys that nobody has any more, made with the first key
@@ -54,10 +77,9 @@ struct quic_mib {
  */
 struct quic_crypto_net {
 	struct quic_mib __percpu *mib;
-	atomic_t nr_flows;
-	int max_flows;
-	atomic_t nr_device_keys;
-	int max_device_keys;
+	struct quic_limit limits[QUIC_RESOURCES];
+	atomic_t removed;
+	atomic_t freed;
 	unsigned long seal_limit;
 	struct quic_retired *retired;
 	struct ctl_table_header *sysctl;

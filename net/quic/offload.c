@@ -7,10 +7,12 @@
  * its driver. The DOC section "locking" in flow.h has the rules.
  */
 
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <net/quic_core.h>
 #include <net/sock.h>
@@ -129,14 +131,6 @@ out:
 	return oflow;
 }
 
-static bool quic_offload_charge(struct net *net)
-{
-	struct quic_crypto_net *qn = quic_crypto_net(net);
-
-	return atomic_add_unless(&qn->nr_device_keys, 1,
-				 READ_ONCE(qn->max_device_keys));
-}
-
 static void quic_offload_free(struct quic_offload *o)
 {
 	if (!IS_ERR_OR_NULL(o->tfm))
@@ -147,7 +141,9 @@ static void quic_offload_free(struct quic_offload *o)
 		sock_put(o->sk);
 	quic_key_put(o->key);
 	quic_offload_flow_put(o->flow);
-	atomic_dec(&quic_crypto_net(o->net)->nr_device_keys);
+	mem_cgroup_put(o->memcg);
+	quic_user_uncharge(o->user, o->net, QUIC_DEVICE_KEYS);
+	quic_user_put(o->user);
 	put_net_track(o->net, &o->ns_tracker);
 	quic_offload_dev_put(o->qdev);
 	memzero_explicit(&o->qkey, sizeof(o->qkey));
@@ -245,10 +241,11 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 					struct net_device *netdev)
 {
 	struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
+	struct quic_user *user = flow->charge.user;
 	struct net *net = sock_net(sk);
 	struct quic_offload *o;
 
-	if (!qdev || !quic_offload_charge(net))
+	if (!qdev || quic_user_charge(user, net, QUIC_DEVICE_KEYS))
 		return NULL;
 	o = kzalloc_obj(*o, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
 	if (!o)
@@ -265,6 +262,9 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 	o->key = key;
 	sock_hold(sk);
 	o->sk = sk;
+	quic_user_hold(user);
+	o->user = user;
+	o->memcg = get_mem_cgroup_from_mm(current->mm);
 	o->net = get_net_track(net, &o->ns_tracker, GFP_ATOMIC);
 	spin_lock_init(&o->lock);
 	INIT_LIST_HEAD(&o->list);
@@ -277,7 +277,7 @@ err_flow_put:
 err_free:
 	kfree(o);
 err_uncharge:
-	atomic_dec(&quic_crypto_net(net)->nr_device_keys);
+	quic_user_uncharge(user, net, QUIC_DEVICE_KEYS);
 	return NULL;
 }
 
@@ -364,15 +364,20 @@ static bool quic_offload_is_attached(struct quic_offload *o)
 static int quic_offload_prepare(struct quic_offload *o)
 {
 	const struct quic_cipher *cipher = o->key->cipher;
+	struct mem_cgroup *memcg;
 	int err;
 
+	/* The work item belongs to nobody */
+	memcg = set_active_memcg(o->memcg);
 	o->tfm = quic_aead_alloc(cipher, o->key->secret, CRYPTO_ALG_ASYNC);
 	if (IS_ERR(o->tfm))
-		return PTR_ERR(o->tfm);
-	err = quic_hp_init(&o->hp, cipher, o->qkey.header_key,
-			   CRYPTO_ALG_ASYNC);
+		err = PTR_ERR(o->tfm);
+	else
+		err = quic_hp_init(&o->hp, cipher, o->qkey.header_key,
+				   CRYPTO_ALG_ASYNC);
 	if (err)
 		o->hp.cipher = NULL;
+	set_active_memcg(memcg);
 	return err;
 }
 

@@ -15,10 +15,12 @@
 
 #include "key.h"
 
+struct mem_cgroup;
 struct net_device;
 struct quic_batch;
 struct quic_flow;
 struct quic_skb_ext;
+struct quic_user;
 struct sk_buff;
 struct sock;
 
@@ -114,6 +116,8 @@ enum quic_offload_stop {
  * @list: entry in @qdev->offers, later in @qdev->keys
  * @net: namespace of the flow
  * @ns_tracker: tracks the reference on @net
+ * @user: user for whom the key counts
+ * @memcg: memory cgroup that pays for @tfm and @hp
  * @sk: socket, until the driver was asked
  * @key: key, to seal in software what ends up on another device
  * @tfm: AEAD transform for softirq
@@ -137,6 +141,8 @@ struct quic_offload {
 	struct list_head list;
 	struct net *net;
 	netns_tracker ns_tracker;
+	struct quic_user *user;
+	struct mem_cgroup *memcg;
 	struct sock *sk;
 	struct quic_key *key;
 	struct crypto_aead *tfm;

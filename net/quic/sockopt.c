@@ -12,7 +12,7 @@
 #include "sock.h"
 
 /* Size of struct quic_connection_info before it has grown for the first time */
-#define QUIC_INFO_SIZE_VER0	offsetof(struct quic_connection_info, \
+#define QUIC_CONN_SIZE_VER0	offsetof(struct quic_connection_info, \
 					 next_pkt_num)
 
 #define QUIC_TX_CONN_FLAGS	(QUIC_CONN_GENERATION | QUIC_CONN_ALL)
@@ -42,7 +42,7 @@ static int quic_copy_info(struct quic_connection_info *info, sockptr_t optval,
 	size_t size = min_t(size_t, optlen, sizeof(*info));
 	int err;
 
-	if (optlen < QUIC_INFO_SIZE_VER0)
+	if (optlen < QUIC_CONN_SIZE_VER0)
 		return -EINVAL;
 	err = quic_check_tail(optval, optlen);
 	if (err)
@@ -183,26 +183,17 @@ int quic_setsockopt(struct sock *sk, const struct udp_ulp_ops *ops,
 	}
 }
 
-/* Ciphers depend on modules and on FIPS mode, so try them */
 static u32 quic_usable_ciphers(void)
 {
-	static const u8 key[QUIC_MAX_KEY_SIZE];
 	const struct quic_cipher *cipher;
-	struct crypto_aead *tfm;
 	u32 usable = 0;
 	u16 type;
 
 	for (type = TLS_CIPHER_AES_GCM_128;
 	     type <= TLS_CIPHER_CHACHA20_POLY1305; type++) {
 		cipher = quic_cipher_find(type);
-		if (!cipher)
-			continue;
-		tfm = quic_aead_alloc(cipher, key, 0);
-		if (IS_ERR(tfm))
-			continue;
-		usable |= QUIC_INFO_CIPHER(type);
-		if (tfm)
-			quic_aead_free(tfm);
+		if (cipher && quic_cipher_usable(cipher))
+			usable |= QUIC_INFO_CIPHER(type);
 	}
 	return usable;
 }
@@ -210,6 +201,7 @@ static u32 quic_usable_ciphers(void)
 static int quic_fill_info(struct sock *sk, const struct udp_ulp_ops *ops,
 			  struct quic_info *info)
 {
+	const struct quic_crypto_net *qn = quic_crypto_net(sock_net(sk));
 	struct quic_flows *fs = quic_flows_of(sk, ops);
 	struct quic_tuple tuple;
 	int err;
@@ -220,12 +212,12 @@ static int quic_fill_info(struct sock *sk, const struct udp_ulp_ops *ops,
 	if (err)
 		return err;
 	info->directions = QUIC_INFO_TX;
-	/* Takes a while, and flows may be asked for often */
+	/* May load modules, and flows may be asked for often */
 	if (quic_key_is_zero(&info->key))
 		info->ciphers = quic_usable_ciphers();
 	info->conn_flags = QUIC_TX_CONN_FLAGS;
 	info->tx_flags = QUIC_TX_FLAGS;
-	info->max_flows = READ_ONCE(quic_crypto_net(sock_net(sk))->max_flows);
+	info->max_flows = READ_ONCE(qn->limits[QUIC_FLOWS].max);
 	err = fs ? quic_flow_info(fs, &tuple, info) : -ENOENT;
 	/* Who asks for no flow may still hit the one that matches anything */
 	return quic_key_is_zero(&info->key) ? 0 : err;
@@ -249,7 +241,7 @@ int quic_getsockopt(struct sock *sk, const struct udp_ulp_ops *ops, int optname,
 
 	if (optname != UDP_QUIC_INFO)
 		return -ENOPROTOOPT;
-	if (opt->optlen < (int)sizeof(info))
+	if (opt->optlen < QUIC_INFO_SIZE_VER0)
 		return -EINVAL;
 	if (copy_from_iter(&info.key, sizeof(info.key), &opt->iter_in) !=
 	    sizeof(info.key))
@@ -257,7 +249,7 @@ int quic_getsockopt(struct sock *sk, const struct udp_ulp_ops *ops, int optname,
 	err = quic_fill_info(sk, ops, &info);
 	if (err)
 		return err;
-	opt->optlen = sizeof(info);
-	return copy_to_iter(&info, sizeof(info), &opt->iter_out) ==
-	       sizeof(info) ? 0 : -EFAULT;
+	opt->optlen = min_t(int, opt->optlen, sizeof(info));
+	return copy_to_iter(&info, opt->optlen, &opt->iter_out) ==
+	       opt->optlen ? 0 : -EFAULT;
 }

@@ -136,6 +136,9 @@ struct quic_info {
 	struct quic_info_generation generations[2];
 };
 
+/* Bytes that a program has to have room for; the struct may grow */
+#define QUIC_INFO_SIZE_VER0	248
+
 /* Flags in struct quic_tx_ancillary_data */
 #define QUIC_BYPASS_ENCRYPTION	0x01	/* send the datagrams as they are */
 #define QUIC_TX_TAG_ROOM	0x02	/* packets end in room for the tag */

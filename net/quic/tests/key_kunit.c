@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of QUIC packet protection: keys, their limits and numbers
+ * KUnit tests of QUIC packet protection: ciphers, keys, limits and numbers
  */
 
+#include <crypto/internal/aead.h>
 #include <kunit/test.h>
+#include <linux/module.h>
 #include <net/net_namespace.h>
 #include <net/quic.h>
 
@@ -404,6 +406,68 @@ static void quic_test_cipher_find(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, quic_cipher_find(unknown[i]));
 }
 
+static int quic_test_aead_setkey(struct crypto_aead *tfm, const u8 *key,
+				 unsigned int len)
+{
+	return 0;
+}
+
+static int quic_test_aead_crypt(struct aead_request *req)
+{
+	return -EIO;
+}
+
+/* What the driver of a crypto accelerator registers */
+static struct aead_alg quic_test_off_cpu = {
+	.base = {
+		.cra_name		= "gcm(aes)",
+		.cra_driver_name	= "quic-test-off-cpu",
+		.cra_priority		= 30000,
+		.cra_flags		= CRYPTO_ALG_ASYNC |
+					  CRYPTO_ALG_KERN_DRIVER_ONLY,
+		.cra_blocksize		= 1,
+		.cra_module		= THIS_MODULE,
+	},
+	.setkey		= quic_test_aead_setkey,
+	.encrypt	= quic_test_aead_crypt,
+	.decrypt	= quic_test_aead_crypt,
+	.ivsize		= QUIC_MAX_IV_SIZE,
+	.maxauthsize	= QUIC_TAG_SIZE,
+};
+
+static void quic_test_aead_unregister(void *alg)
+{
+	crypto_unregister_aead(alg);
+}
+
+static bool quic_test_is_off_cpu(struct crypto_aead *tfm)
+{
+	return crypto_aead_alg(tfm)->base.cra_flags &
+	       CRYPTO_ALG_KERN_DRIVER_ONLY;
+}
+
+/* The crypto API prefers hardware. Keys of flows must not. */
+static void quic_test_aead_off_cpu(struct kunit *test)
+{
+	struct crypto_aead *tfm;
+
+	if (IS_ENABLED(CONFIG_CRYPTO_SELFTESTS))
+		kunit_skip(test, "CRYPTO_SELFTESTS refuse a cipher of no use");
+	KUNIT_ASSERT_EQ(test, 0, crypto_register_aead(&quic_test_off_cpu));
+	quic_test_defer(test, quic_test_aead_unregister, &quic_test_off_cpu);
+
+	tfm = crypto_alloc_aead("gcm(aes)", 0, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, tfm);
+	KUNIT_EXPECT_TRUE(test, quic_test_is_off_cpu(tfm));
+	crypto_free_aead(tfm);
+
+	tfm = quic_aead_alloc(quic_cipher_find(TLS_CIPHER_AES_GCM_128),
+			      quic_test_secret, 0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, tfm);
+	KUNIT_EXPECT_FALSE(test, quic_test_is_off_cpu(tfm));
+	quic_aead_free(tfm);
+}
+
 static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_key_limit, quic_limit_gen_params),
 	KUNIT_CASE(quic_test_key_sysctl),
@@ -418,6 +482,7 @@ static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE(quic_test_retired_bounded),
 	KUNIT_CASE(quic_test_retired_users),
 	KUNIT_CASE(quic_test_cipher_find),
+	KUNIT_CASE(quic_test_aead_off_cpu),
 	{}
 };
 

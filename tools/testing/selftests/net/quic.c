@@ -59,7 +59,7 @@ CHECK_OFFSET(quic_connection_info, next_pkt_num, 240);
 static_assert(sizeof(struct quic_info_generation) == 32, "size");
 CHECK_OFFSET(quic_info_generation, ifindex, 24);
 CHECK_OFFSET(quic_info_generation, installed, 29);
-static_assert(sizeof(struct quic_info) == 248, "size");
+static_assert(sizeof(struct quic_info) == QUIC_INFO_SIZE_VER0, "size");
 CHECK_OFFSET(quic_info, directions, 160);
 CHECK_OFFSET(quic_info, max_flows, 180);
 CHECK_OFFSET(quic_info, generations, 184);

@@ -116,11 +116,14 @@ static struct {
  * @us: microseconds of each call
  * @n: number of calls
  */
-static struct latency {
+struct latency {
 	const char *name;
 	unsigned int *us;
 	size_t n;
-} lat_send = { "send" }, lat_del = { "del" }, lat_close = { "close" };
+};
+
+static struct latency lat_send = { "send" }, lat_del = { "del" };
+static struct latency lat_close = { "close" };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct conn *conns[MAX_CONNS];
@@ -988,13 +991,15 @@ static void add_redirect_peer(char *what, int home)
  * @flag: flag to set, or NULL
  * @add: function to call with the argument, or NULL
  */
-static const struct option_desc {
+struct option_desc {
 	const char *name, *arg, *help;
 	unsigned int *num;
 	const char **str;
 	bool *flag;
 	void (*add)(char *arg, int home);
-} options[] = {
+};
+
+static const struct option_desc options[] = {
 	{ "from-netns", "NETNS", "the sender's network namespace",
 	  .str = &opt.from },
 	{ "to-netns", "NETNS", "the receiver's network namespace",

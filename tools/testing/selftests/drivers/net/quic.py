@@ -207,11 +207,10 @@ def tap_unread(cfg):
         ksft_true(_has_marker(sock), "nothing was tapped")
 
 
-def max_device_keys(cfg):
-    """ A namespace may have so many keys in devices """
+def _max_device_keys(cfg, limit):
     link = quic_init(cfg)
 
-    sysctl("net.quic_crypto.max_device_keys", 2)
+    sysctl("net.quic_crypto." + limit, 2)
     traffic = link.run(flows=5, settle_ms=0, interval_us=1000, count=200)
     check_clean(traffic)
     check(traffic, QuicTxDevice=2, QuicTxDeviceError=0)
@@ -222,6 +221,16 @@ def max_device_keys(cfg):
     traffic = link.run(flows=2)
     check_clean(traffic)
     check_device(traffic)
+
+
+def max_device_keys(cfg):
+    """ A namespace may have so many keys in devices """
+    _max_device_keys(cfg, "max_device_keys")
+
+
+def max_user_device_keys(cfg):
+    """ A user may have so many keys in devices """
+    _max_device_keys(cfg, "max_user_device_keys")
 
 
 def _has_marker(sock):
@@ -497,8 +506,8 @@ def main() -> None:
             wire, layout, packet_number_gaps, flow_id, multipath,
             connected, user_space_packets,
             several_users, tap, caps, tap_unread,
-            max_device_keys, segmentation_off, sg_off, stats,
-            tracepoints, ip_options, time_stamps, icmp_error, neighbour,
+            max_device_keys, max_user_device_keys, segmentation_off, sg_off,
+            stats, tracepoints, ip_options, time_stamps, icmp_error, neighbour,
             netem, key_update, delete_load, two_generations, in_flight,
             toggle_gso,
         ], args=(cfg, ))
