@@ -5,8 +5,6 @@
 #
 # Compile the C examples of a document, all of them together, as C and with
 # the uapi headers in INCLUDE-DIRECTORY. Errors name the document's lines.
-# The examples define numbers of <linux/udp.h> themselves, as many programs have
-# to: including that header before them finds a number that is not the kernel's.
 
 set -euo pipefail
 rst=${1:?document} include=${2:?directory of the uapi headers}
@@ -24,7 +22,7 @@ awk -v file="$rst" '
 n=$(cat "$dir/n")
 [ "$n" -gt 0 ] || { echo "error: no examples in $rst" >&2; exit 1; }
 
-for flags in "" -m32 "-include linux/udp.h" "-include netinet/udp.h"; do
+for flags in "" -m32; do
 	# shellcheck disable=SC2086 # no flag, or some
 	gcc -std=gnu99 -Wall -Wextra -Werror $flags -I "$include" \
 		-c -o "$dir/examples.o" "$dir/examples.c"

@@ -315,22 +315,31 @@ our_headers()
 	done
 }
 
+# Both UDP headers have our option numbers, and either order must do
 headers_alone()
 {
-	local h lang flags
+	local h udp lang flags
 	grep '^include/uapi/' "$TREE.files" | while read -r h; do
-		for lang in "c -std=gnu99" "c++ -std=c++11"; do
-			for flags in "" -m32; do
-				echo "$h: $lang $flags"
-				# shellcheck disable=SC2086 # flags
-				echo "#include <${h#include/uapi/}>" |
-					gcc -fsyntax-only -Wall -Wextra \
-					-Werror -x $lang $flags \
-					-I "$lint/include" - ||
-					return 1
+		h=${h#include/uapi/}
+		for udp in /dev/null linux/udp.h netinet/udp.h; do
+			for lang in "c -std=gnu99" "c++ -std=c++11"; do
+				for flags in "" -m32; do
+					header_compiles "$h" "$udp" || return 1
+					header_compiles "$udp" "$h" || return 1
+				done
 			done
 		done
 	done
+}
+
+header_compiles()	# HEADER NEXT-HEADER, with $lang and $flags
+{
+	[[ $1$2 != *linux/udp.h* || $1$2 != *netinet/udp.h* ]] || return 0
+	echo "$1, $2: $lang $flags"
+	# shellcheck disable=SC2086 # flags
+	printf '#include <%s>\n' "$@" |
+		gcc -fsyntax-only -Wall -Wextra -Werror -x $lang $flags \
+		-I "$lint/include" -
 }
 
 # Our pages, by the kernel's own configuration of sphinx. It wants a directory

@@ -11,6 +11,21 @@
 #include <linux/tls.h>	/* TLS_CIPHER_* */
 #include <linux/types.h>
 
+/* As in <linux/udp.h>, which programs cannot include together with the C
+ * library's <netinet/udp.h>
+ */
+#ifndef UDP_ULP
+#define UDP_ULP				105
+#define UDP_QUIC_ADD_TX_CONNECTION	106
+#define UDP_QUIC_DEL_TX_CONNECTION	107
+#define UDP_QUIC_ENCRYPT		108
+#define UDP_QUIC_ADD_RX_CONNECTION	109
+#define UDP_QUIC_DEL_RX_CONNECTION	110
+#define UDP_QUIC_DECRYPT		111
+#define UDP_QUIC_INFO			112
+#define UDP_QUIC_RX_DROP		113
+#endif
+
 /* Name of the upper layer protocol, for setsockopt(SOL_UDP, UDP_ULP) */
 #define QUIC_CRYPTO_ULP_NAME		"quic-crypto"
 
