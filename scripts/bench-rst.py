@@ -189,14 +189,16 @@ def ulp():
 
 
 def install():
-    """flows added"""
+    """flows added, removed and replaced, and sockets with flows closed"""
     body = []
     for r in rows("bench-install.tsv"):
         n = r["to"] - r["from"]
-        body.append([r["to"], "%.0f" % (r["cpu_ns"] / n),
+        added = r["what"] == "add"
+        body.append([r["what"], r["to"] if added else n,
+                     "%.0f" % (r["cpu_ns"] / n),
                      "%.0f" % (n * 1e9 / r["wall_ns"]),
-                     "%.0f" % (int(r["kbytes"]) * 1024 / n)])
-    return ["flows", "CPU ns each", "flows/s", "bytes each"], body
+                     "%.0f" % (int(r["kbytes"]) * 1024 / n) if added else "-"])
+    return ["what", "flows", "CPU ns each", "flows/s", "bytes each"], body
 
 
 def insns():

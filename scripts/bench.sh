@@ -82,6 +82,7 @@ rm -f "$RES"/bench*
 guest_job bench <<END
 cp /proc/crypto /mnt/results/bench-crypto.txt
 echo 2000000 >/proc/sys/net/quic_crypto/max_flows
+echo 2000000 >/proc/sys/net/quic_crypto/max_user_flows
 cd /usr/src/quic/bench
 ./sinks.sh 2>&1 || echo "FAILED: sinks.sh"
 echo "# Linux \$(uname -r), $(sed -n 's/^model name.*: //p' /proc/cpuinfo |

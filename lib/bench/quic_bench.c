@@ -1407,54 +1407,107 @@ static long mem_available(void)
 	return kb;
 }
 
-/* How long it takes to add flows, and their memory */
+/* A result of install(): what was done to flows, those from @from to @to */
+static void install_print(FILE *lines, const char *what, unsigned long from,
+			  unsigned long to, const struct times *t, long kb)
+{
+	unsigned long n = to - from;
+
+	printf("%-9s%9lu%9lu%14.0f%11.0f%13.0f\n", what, from, to,
+	       (double)t->cpu / n, (double)n * NSEC / t->wall, kb * 1024.0 / n);
+	if (lines)
+		fprintf(lines, "%s\t%s\t%lu\t%lu\t%lu\t%lu\t%ld\n", what,
+			ciphers[opt.cipher].name, from, to, t->cpu, t->wall,
+			kb);
+}
+
+static void install_add(FILE *lines, int fd, struct flow *flows,
+			unsigned long from, unsigned long to)
+{
+	long before = mem_available();
+	struct times start = times_now(), t;
+	unsigned long i;
+
+	for (i = from; i < to; i++) {
+		flow_init(&flows[i], i + 1);
+		flow_opt(&flows[i], fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+	}
+	t = times_since(&start);
+	install_print(lines, "add", from, to, &t, before - mem_available());
+}
+
+static void install_del(FILE *lines, int fd, struct flow *flows,
+			unsigned long from, unsigned long to)
+{
+	struct times start = times_now(), t;
+	unsigned long i;
+
+	for (i = from; i < to; i++)
+		flow_opt(&flows[i], fd, UDP_QUIC_DEL_TX_CONNECTION, &opt.to);
+	t = times_since(&start);
+	install_print(lines, "del", from, to, &t, 0);
+}
+
+/* Connections that come and go: one more flow, again and again */
+static void install_replace(FILE *lines, int fd, unsigned long n)
+{
+	struct times start = times_now(), t;
+	struct flow f;
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		flow_init(&f, UINT32_MAX);
+		flow_opt(&f, fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
+		flow_opt(&f, fd, UDP_QUIC_DEL_TX_CONNECTION, &opt.to);
+	}
+	t = times_since(&start);
+	install_print(lines, "replace", 0, n, &t, 0);
+}
+
+static void install_close(FILE *lines, int fd, unsigned long n)
+{
+	struct times start = times_now(), t;
+
+	close(fd);
+	t = times_since(&start);
+	install_print(lines, "close", 0, n, &t, 0);
+}
+
+/* How long it takes to add, remove and replace flows and to close a socket that
+ * has some, and the memory of flows
+ */
 static void install(void)
 {
 	static const struct mode m = {
 		.name = "install", .how = KERNEL, .to = &opt.to,
 	};
-	unsigned long i, from = 0, to;
-	struct times t, start;
+	unsigned long from = 0, to, left = opt.install - opt.install / 2;
+	struct flow *flows = xcalloc(opt.install, sizeof(*flows));
 	int fd = mode_socket(&m);
 	FILE *lines = NULL;
-	long before, mem;
-	struct flow f;
 
-	printf("%s: adding flows to a socket\n%9s%9s%14s%11s%13s\n",
-	       ciphers[opt.cipher].name, "from", "to", "CPU ns/flow",
+	/* the pages are not to be counted as memory of flows */
+	memset(flows, 0xff, opt.install * sizeof(*flows));
+	printf("%s: flows of a socket\n%9s%9s%9s%14s%11s%13s\n",
+	       ciphers[opt.cipher].name, "", "from", "to", "CPU ns/flow",
 	       "flows/s", "bytes/flow");
 	if (opt.lines)
-		lines = lines_open("cipher\tfrom\tto\tcpu_ns\twall_ns\tkbytes");
+		lines = lines_open("what\tcipher\tfrom\tto\tcpu_ns\twall_ns\tkbytes");
 	for (to = 1; from < opt.install; to = to == 1 ? 1000 : to * 10) {
 		if (to == 10000)	/* 1, 1000, 100000, 1000000 */
 			continue;
 		if (to > opt.install)
 			to = opt.install;
-		before = mem_available();
-		start = times_now();
-		for (i = from; i < to; i++) {
-			flow_init(&f, i + 1);
-			flow_opt(&f, fd, UDP_QUIC_ADD_TX_CONNECTION, &opt.to);
-		}
-		t = times_since(&start);
-		mem = before - mem_available();
-		printf("%9lu%9lu%14.0f%11.0f%13.0f\n", from, to,
-		       (double)t.cpu / (to - from),
-		       (double)(to - from) * NSEC / t.wall,
-		       mem * 1024.0 / (to - from));
-		if (lines)
-			fprintf(lines, "%s\t%lu\t%lu\t%lu\t%lu\t%ld\n",
-				ciphers[opt.cipher].name, from, to, t.cpu,
-				t.wall, mem);
+		install_add(lines, fd, flows, from, to);
 		from = to;
 	}
-	start = times_now();
-	close(fd);
-	t = times_since(&start);
-	printf("closing the socket: %.0f ns/flow\n",
-	       (double)t.wall / opt.install);
+	if (left < opt.install)
+		install_del(lines, fd, flows, left, opt.install);
+	install_replace(lines, fd, opt.install);
+	install_close(lines, fd, left);
 	if (lines)
 		lines_close(lines);
+	free(flows);
 }
 
 static void load_sealers(void)
@@ -1515,7 +1568,8 @@ static void usage(void)
 	      "  -T ms       per round and mode (200)\n"
 	      "  -n calls    per round and mode, in place of -T\n"
 	      "  -i          count instructions, for QEMU with -icount shift=0\n"
-	      "  -I flows    only measure adding flows\n"
+	      "  -I flows    only measure adding, removing and replacing that many flows,\n"
+	      "              and closing their socket\n"
 	      "  -j file     append a line per round and mode, for programs\n",
 	      stderr);
 	exit(2);
