@@ -68,7 +68,8 @@ configure()
 	local line refused=0
 	while read -r line; do
 		case $line in
-		CONFIG_*QUIC_*)	# not in a tree with parts of the series
+		# not in a tree with parts of the series
+		CONFIG_*QUIC_*|CONFIG_UDP_ULP=*)
 			grep -qxF "$line" "$config" ||
 				[[ $kind =~ ^(boot|lint|bench-base)$ ]] && continue ;;
 		CONFIG_*=n)

@@ -237,6 +237,17 @@ static bool quic_fallback_device_can(const struct sk_buff *skb,
 	       quic_fallback_vlans(skb) <= netdev->quicdev_ops->caps->max_vlans;
 }
 
+/* Devices that pass packets on to @to, see quic_offload_lowest() */
+static bool quic_fallback_leads_to(const struct net_device *netdev,
+				   struct net_device *to)
+{
+	if (is_vlan_dev(netdev))
+		netdev = vlan_dev_real_dev(netdev);
+	return netdev == to ||
+	       (netif_is_bond_master(netdev) &&
+		netdev_master_upper_dev_get_rcu(to) == netdev);
+}
+
 /**
  * quic_offload_encrypt - seal in software what was left to a device
  * @skb: unsealed packets of a socket
@@ -278,16 +289,18 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
  * @ext: extension of @skb
  *
  * Context: softirq or BH disabled.
- * Return: @skb if @netdev seals it, else as quic_offload_encrypt().
+ * Return: @skb if @netdev seals it or passes it on to the device that does, else
+ * as quic_offload_encrypt().
  */
 struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      struct net_device *netdev,
 				      const struct quic_skb_ext *ext)
 {
 	const struct quic_offload *o = quic_offload_of(ext->key);
+	struct net_device *to = rcu_dereference(o->netdev);
 
-	if (rcu_access_pointer(o->netdev) == netdev &&
-	    quic_fallback_device_can(skb, netdev))
+	if (to == netdev ? quic_fallback_device_can(skb, netdev) :
+			   to && quic_fallback_leads_to(netdev, to))
 		return skb;
 	skb = quic_offload_encrypt(skb, ext);
 	/* validate_xmit_skb_list() expects a list of one */

@@ -4,6 +4,7 @@
  * that they are routed to
  */
 
+#include <linux/if_vlan.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/netdevice.h>
@@ -73,16 +74,37 @@ static bool quic_offload_headers_ok(const struct dst_entry *dst,
 		 (RTCF_MULTICAST | RTCF_BROADCAST | RTCF_LOCAL));
 }
 
-/* Does the route lead straight to the device? A VRF shows packets to taps
- * before they get to the device. DST_XFRM_QUEUE stands for IPsec that is being
+/* Does nothing on the route change the packets? A VRF shows them to taps before
+ * they get to the device. DST_XFRM_QUEUE stands for IPsec that is being
  * negotiated.
  */
-static bool quic_offload_direct(const struct dst_entry *dst,
-				const struct net_device *netdev)
+static bool quic_offload_plain_route(const struct dst_entry *dst,
+				     const struct net_device *netdev)
 {
-	return rcu_access_pointer(netdev->quicdev) && !dst_xfrm(dst) &&
-	       !(dst->flags & DST_XFRM_QUEUE) && !dst->lwtstate &&
-	       !netif_is_l3_slave(netdev);
+	return !dst_xfrm(dst) && !(dst->flags & DST_XFRM_QUEUE) &&
+	       !dst->lwtstate && !netif_is_l3_slave(netdev);
+}
+
+/* The device that the packets leave by if the route leads to @netdev. A VLAN
+ * passes them on. A bond that distributes by addresses and ports can tell for
+ * connected sockets. If it decides otherwise later, software seals.
+ */
+static struct net_device *quic_offload_lowest(struct net_device *netdev,
+					      struct sock *sk)
+{
+	struct net_device *lowest = netdev;
+	unsigned int vlans = 0;
+
+	if (is_vlan_dev(netdev)) {
+		lowest = vlan_dev_real_dev(netdev);
+		vlans = netdev->lower_level - lowest->lower_level;
+	}
+	if (sk->sk_state == TCP_ESTABLISHED)
+		lowest = netdev_sk_get_lowest_dev(lowest, sk);
+	if (!rcu_access_pointer(lowest->quicdev) ||
+	    vlans > lowest->quicdev_ops->caps->max_vlans)
+		return NULL;
+	return lowest;
 }
 
 static void quic_offload_describe(struct quic_offload *offload,
@@ -127,7 +149,7 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 	quic_offload_offer(&flow->slot[b->phase], offload);
 }
 
-/* Find the offload of a key in the device that the packets are routed to. Offer
+/* Find the offload of a key in the device that the packets leave by. Offer
  * the key to the device if it does not have the key yet.
  *
  * A route may lose its device at any time, and the device is freed after a
@@ -145,9 +167,11 @@ static struct quic_offload *quic_offload_find(struct sock *sk,
 
 	rcu_read_lock();
 	netdev = dst_dev_rcu(dst);
-	if (!quic_offload_direct(dst, netdev) ||
-	    !quic_offload_headers_ok(dst, b->skb) ||
-	    !quic_offload_able(netdev, flow, b))
+	if (!quic_offload_plain_route(dst, netdev) ||
+	    !quic_offload_headers_ok(dst, b->skb))
+		goto out;
+	netdev = quic_offload_lowest(netdev, sk);
+	if (!netdev || !quic_offload_able(netdev, flow, b))
 		goto out;
 	offload = quic_offload_get(slot, key, netdev);
 	/* The feature flag only governs keys that are new */

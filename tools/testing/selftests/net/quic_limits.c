@@ -89,6 +89,13 @@ static void set_nth(struct quic_connection_info *ci, uint32_t n)
 	memcpy(ci->payload_key, &n, sizeof(n));
 }
 
+/* KASAN and kmemleak need memory, too */
+static bool debugged(void)
+{
+	return getenv("KSFT_MACHINE_SLOW") ||
+	       !access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 static int add_nth(int fd, struct quic_connection_info *ci, uint32_t n)
 {
 	set_nth(ci, n);
@@ -400,7 +407,9 @@ TEST_F_TIMEOUT(limits, memory, 300)
 	       a->added, charged / (a->added ?: 1), grown / (a->added ?: 1));
 	EXPECT_LT(CGROUP_MAX / 2, charged);
 	EXPECT_LT(charged * 9 / 10, grown);
-	EXPECT_GT(charged * 11 / 10, grown);
+	/* Debugging has a part of its own of every object. */
+	if (!debugged())
+		EXPECT_GT(charged * 11 / 10, grown);
 	adder_stop(a);
 	EXPECT_EQ(0, rmdir_soon(CGROUP));
 }

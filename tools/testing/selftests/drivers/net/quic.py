@@ -379,12 +379,14 @@ def icmp_error(cfg, ipver, source):
     move = None
     if source == "moved":
         options["source"], move = _own_address(link, ipver)
+        # The address moves before the neighbour is given up
+        sysctl(f"net.ipv{ipver}.neigh.{link.ifname}.retrans_time_ms", 4000)
 
+    errors = _unreachables()
     with link.load(interval_us=200000, segments=10, capture=[":lo"],
                    wait_ms=200, **options) as load:
         if move:
             move()
-        errors = _unreachables()
         wait_until(lambda: _unreachables() > errors, 10, "no ICMP error")
     # The first call was sealed by software
     ksft_ge(load["QuicTxDevicePackets"], 10)

@@ -58,6 +58,13 @@ def _over_vlan(link):
     return {"address": EXTRA_REMOTE_V4}
 
 
+def _over_plain_vlan(link):
+    """ The device cannot seal packets with VLAN tags """
+    link.knob("cap_max_vlans", 0)
+    defer(link.knob, "cap_max_vlans", 255)
+    return _over_vlan(link)
+
+
 def _over_macvlan(link):
     add_link(f"link {link.ifname} name mv1 type macvlan", "mv1")
     ip(f"addr add {EXTRA_V4}/24 dev mv1")
@@ -104,7 +111,7 @@ def _over_tunnel(link):
 
 
 @ksft_variants([
-    KsftNamedVariant("vlan", _over_vlan),
+    KsftNamedVariant("vlan", _over_plain_vlan),
     KsftNamedVariant("macvlan", _over_macvlan),
     KsftNamedVariant("bridge", _over_bridge),
     KsftNamedVariant("veth", _over_veth),
@@ -147,11 +154,23 @@ def multicast(cfg):
     check(traffic, tapped=0)
 
 
-def bond_failover(cfg):
-    """ Two devices that could seal are under a bond, which cannot """
+def vlan(cfg):
+    """ The route leads to a VLAN, and another one, on top of the device """
     link = quic_init_nsim(cfg)
 
-    add_link("bo1 type bond mode active-backup miimon 10", "bo1")
+    options = _over_vlan(link)
+    for traffic in ciphers_and_sizes(link, **options):
+        check_device(traffic)
+    with link.load(segments=5, **options) as load:
+        link.down()
+        load.proceed()
+        link.up()
+        ip("link set dev vl1 up")
+        load.proceed()
+
+
+def _bond(link, options):
+    add_link(f"bo1 type bond miimon 10 {options}", "bo1")
     add_link("br2 type bridge", "br2", ns=link.remote_ns)
     pairs = [nsim_pair(link, i) for i in (1, 2)]
     for pair in pairs:
@@ -162,7 +181,37 @@ def bond_failover(cfg):
     link.remote_ip(f"addr add {EXTRA_REMOTE_V4}/24 dev br2")
     link.remote_ip("link set dev br2 up")
     ip("link set dev bo1 up")
+    return pairs
 
+
+def bond_hash(cfg):
+    """ A bond knows by which of its devices a connected socket sends """
+    link = quic_init_nsim(cfg)
+
+    pairs = _bond(link, "mode balance-xor xmit_hash_policy layer3+4")
+    options = {"address": EXTRA_REMOTE_V4, "connected": True}
+    for traffic in ciphers_and_sizes(link, **options):
+        check(traffic, QuicTxDeviceFallback=0, QuicTxDeviceDrop=0)
+        ksft_gt(traffic["QuicTxDevicePackets"], 0)
+    with link.load(segments=5, **options) as load:
+        for pair in pairs * 2:
+            pair.down()
+            load.proceed()
+            pair.up()
+            load.proceed()
+    # The bond decides by the packets of sockets that are not connected
+    capture = [f":{pair.ifname}" for pair in pairs]
+    check_software(link.run(address=EXTRA_REMOTE_V4, settle_ms=0,
+                            capture=capture))
+
+
+def bond_failover(cfg):
+    """ Two devices that could seal are under a bond that cannot tell by which
+    of them packets leave
+    """
+    link = quic_init_nsim(cfg)
+
+    pairs = _bond(link, "mode active-backup")
     options = {"address": EXTRA_REMOTE_V4,
                "capture": [f":{pair.ifname}" for pair in pairs]}
     for traffic in ciphers_and_sizes(link, settle_ms=0, **options):
@@ -635,9 +684,9 @@ def main() -> None:
 
     with NetDrvEpEnv(__file__) as cfg:
         ksft_run(cases=[
-            other_device, loopback, multicast, bond_failover, route_change,
-            route_change_queued, redirect, mirror, ingress_redirect, bpf,
-            bpf_redirect_peer, bpf_xdp, bpf_port, bpf_damage, bpf_encap,
+            other_device, loopback, multicast, vlan, bond_hash, bond_failover,
+            route_change, route_change_queued, redirect, mirror,
+            ingress_redirect, bpf, bpf_redirect_peer, bpf_xdp, bpf_port, bpf_damage, bpf_encap,
             ipsec_negotiated, ipsec_rerouted,
             ingress_macvlan, ingress_nd_redirect, vlan_push,
             vlan_push_redirect, checksum,
