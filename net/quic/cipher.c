@@ -119,8 +119,8 @@ static int quic_alg_error(long err)
  * @key: @cipher->key_size bytes
  * @mask: CRYPTO_ALG_ASYNC if the transform must not wait, else 0
  *
- * Drivers of hardware that is not part of the CPU are not wanted, whatever their
- * priority: sendmsg() would wait for the hardware once for each packet.
+ * Drivers of hardware that is not part of the CPU are not wanted, whatever
+ * their priority: sendmsg() would wait for the hardware once for each packet.
  *
  * Context: process, sleeps.
  * Return: the transform, NULL for a cipher that needs none, or an ERR_PTR():

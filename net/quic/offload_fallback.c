@@ -289,8 +289,8 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
  * @ext: extension of @skb
  *
  * Context: softirq or BH disabled.
- * Return: @skb if @netdev seals it or passes it on to the device that does, else
- * as quic_offload_encrypt().
+ * Return: @skb if @netdev seals it or passes it on to the device that does,
+ * else as quic_offload_encrypt().
  */
 struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      struct net_device *netdev,

@@ -135,8 +135,8 @@ static int quic_tx_zerocopy(struct quic_tx *tx)
 	return 0;
 }
 
-/* Take the connection ID from a packet. @hdr has at most QUIC_MAX_HDR_SIZE bytes
- * of it. quic_batch_parse() checks the header later.
+/* Take the connection ID from a packet, of which @hdr has the first bytes, at
+ * most QUIC_MAX_HDR_SIZE. quic_batch_parse() checks the header later.
  */
 static int quic_tx_cid(const struct quic_tx *tx, const u8 *hdr,
 		       struct quic_tuple *tuple)
