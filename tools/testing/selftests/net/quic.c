@@ -415,11 +415,11 @@ FIXTURE_TEARDOWN(quic)
 	close(self->rx2);
 }
 
-/* A namespace remembers the numbers that a key has sealed for ten minutes. Tests
- * whose keys are constants need a namespace of their own.
+/* A namespace remembers the numbers that a key has sealed for ten minutes.
+ * Tests whose keys are constants need a namespace of their own.
  */
 static void quic_own_netns(struct __test_metadata *_metadata,
-			   FIXTURE_DATA(quic) *self, int family)
+			   struct _test_data_quic *self, int family)
 {
 	close(self->tx);
 	close(self->rx);
@@ -3725,14 +3725,19 @@ TEST_F(quic, trace)
 	} reasons[] = {
 		{ "long cmsg", "npkts=0 err=-22 reason=cmsg pkt=-1" },
 		{ "unknown flag", "npkts=0 err=-22 reason=flags pkt=-1" },
-		{ "CID too long", "npkts=0 err=-22 reason=conn_id_length pkt=-1" },
-		{ "number too large", "npkts=0 err=-22 reason=next_pkt_num pkt=-1" },
+		{ "CID too long",
+		  "npkts=0 err=-22 reason=conn_id_length pkt=-1" },
+		{ "number too large",
+		  "npkts=0 err=-22 reason=next_pkt_num pkt=-1" },
 		{ "129 packets", "npkts=129 err=-22 reason=layout pkt=-1" },
 		{ "MSG_MORE", "npkts=3 err=-22 reason=udp pkt=-1" },
 		{ "other CID last", "npkts=3 err=-74 reason=conn_id pkt=2" },
-		{ "other phase second", "npkts=3 err=-74 reason=key_phase pkt=1" },
-		{ "long header first", "npkts=3 err=-22 reason=long_header pkt=0" },
-		{ "long header second", "npkts=3 err=-22 reason=long_header pkt=1" },
+		{ "other phase second",
+		  "npkts=3 err=-74 reason=key_phase pkt=1" },
+		{ "long header first",
+		  "npkts=3 err=-22 reason=long_header pkt=0" },
+		{ "long header second",
+		  "npkts=3 err=-22 reason=long_header pkt=1" },
 		{ "no sample in last", "npkts=3 err=-22 reason=short pkt=2" },
 		{ "unknown CID", "npkts=1 err=-2 reason=error pkt=-1" },
 		{ "same number twice", "npkts=3 err=-114 reason=error pkt=-1" },

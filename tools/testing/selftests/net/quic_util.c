@@ -461,7 +461,7 @@ void tx_init(struct tx *tx, int fd, const struct sockaddr_storage *to)
 	tx->n_anc = 1;
 }
 
-/* Without GSO: that is up to the caller. A flow that has an id is found by it. */
+/* Without GSO: that is up to the caller. An id of the flow selects it. */
 void tx_batch(struct tx *tx, const struct batch *b)
 {
 	tx->one.iov_base = (void *)b->plain;
