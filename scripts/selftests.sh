@@ -38,8 +38,9 @@ scripts()
 	local part=(rsync -rpt --delete --exclude=__pycache__)
 
 	(cd "$TREE/$all" &&
-	 rsync -rptR --ignore-missing-args net/{lib,net_helper,in_netns}.sh net/udpg*.sh \
-		net/lib/py drivers/net/lib/py kselftest/ktap_helpers.sh "$dir/")
+	 rsync -rptR --ignore-missing-args net/{lib,net_helper,in_netns}.sh \
+		net/udpg*.sh net/lib/sh net/lib/py drivers/net/lib/py \
+		kselftest/ktap_helpers.sh "$dir/")
 	"${part[@]}" "$TREE/Documentation/netlink/specs" "$dir/net/lib/"
 	"${part[@]}" --include='*/' --include='*.py' --exclude='*' \
 		"$TREE/tools/net/ynl" "$dir/net/lib/"

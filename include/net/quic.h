@@ -57,7 +57,7 @@ enum quicdev_direction {
  * @key: AEAD key
  * @header_key: header-protection key, equal in all generations of a flow
  * @path_id: path of multipath QUIC: XORed with the first 4 bytes of @iv, big
- *	     endian, it gives the IV of the nonces. 0 if the device does not have
+ *	     endian, it gives the IV of the nonces. 0 if the device lacks
  *	     QUICDEV_CAP_PATH_ID
  * @cid: destination connection ID of the packet that made the core add the key,
  *	 left-aligned. Other packets may have other connection IDs of @cid_len
