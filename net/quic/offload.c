@@ -48,6 +48,7 @@ static void quic_offload_dev_changed(struct quic_offload_dev *qdev)
 static void quic_offload_dev_full(struct quic_offload_dev *qdev,
 				  unsigned long gen)
 {
+	/* Pairs with quic_offload_dev_changed() */
 	smp_store_mb(qdev->full, true);
 	if (READ_ONCE(qdev->gen) != gen)
 		WRITE_ONCE(qdev->full, false);
@@ -157,7 +158,7 @@ static void quic_offload_kick(struct quic_offload *o)
 {
 	struct quic_offload_dev *qdev = o->qdev;
 
-	/* From llist_add() on, the work may free @o and with it its reference */
+	/* From llist_add() on, the work may free @o, with its reference */
 	refcount_inc(&qdev->ref);
 	llist_add(&o->todo, &qdev->todo);
 	if (!queue_work(quic_crypto_wq, &qdev->work))
@@ -466,6 +467,7 @@ static void quic_offload_leave(struct quic_offload *o)
 	int err;
 
 	clear_bit(0, &o->queued);
+	/* What happens from here on queues the work again */
 	smp_mb__after_atomic();
 	err = READ_ONCE(o->err);
 	if (last || err) {
@@ -616,7 +618,7 @@ struct quic_offload *quic_offload_get(const struct quic_slot *slot,
 
 	rcu_read_lock();
 	o = rcu_dereference(slot->offload);
-	/* Pairs with quic_offload_key_done(): the driver has set up its state */
+	/* Pairs with quic_offload_key_done(): the driver is ready */
 	if (o && !smp_load_acquire(&o->qkey.ready))
 		o = NULL;
 	if (o && (o->key != key || READ_ONCE(o->stop) ||
