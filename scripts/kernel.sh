@@ -82,7 +82,6 @@ configure()
 		refused=1
 	done <"$fragment"
 	[ $refused = 0 ] || { echo "error: kconfig refused some"; return 1; }
-	kmake "$out" ARCH="$arch" syncconfig
 }
 
 install_modules()

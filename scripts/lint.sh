@@ -192,6 +192,8 @@ in_makefile()
 		return
 	fi
 	rm -f "$lint/out/${f%.c}.o"
+	# with -n, make looks at the configuration as it was before
+	in_lint syncconfig
 	in_lint -n "$(dirname "$f")/" 2>/dev/null | grep -qF "${f%.c}.o"
 }
 
