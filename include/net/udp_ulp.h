@@ -68,6 +68,26 @@ typedef int (*udp_ulp_send_t)(struct sock *sk, struct msghdr *msg, size_t len,
 			      struct udp_ulp_tx *tx);
 
 /**
+ * struct udp_ulp_rx - what one recvmsg() call returns
+ * @skb: datagram, or several of them if it has a GSO size; the UDP header is
+ *	 pulled, and the checksum is verified. Others may have the skb, too: it
+ *	 must not be changed
+ * @msg: message of the call; none of its control messages has been written yet
+ * @off: offset in the payload at which the user's bytes begin; 0 unless
+ *	 SO_PEEK_OFF was set at the moment when udp_ulp_receive() was called
+ * @len: bytes that the user gets: those from @off on, or as many of them as the
+ *	 user has room for
+ * @peek: the datagram stays in the queue
+ */
+struct udp_ulp_rx {
+	struct sk_buff *skb;
+	struct msghdr *msg;
+	unsigned int off;
+	unsigned int len;
+	bool peek;
+};
+
+/**
  * struct udp_ulp - a ULP's state of a socket, embedded in its own struct
  * @ops: the ULP
  */
@@ -96,6 +116,14 @@ struct udp_ulp {
  * @getsockopt: as @setsockopt; NULL if there is nothing to read
  * @sendmsg: takes over a sendmsg() call that has control messages, and calls
  *	     back @send at most once. Socket not locked, may sleep
+ * @recv: copies a datagram to the user, @len bytes in all cases, of sockets for
+ *	  which udp_ulp_receive() was called. It may write control messages.
+ *	  Socket not locked, may sleep. On error the datagram is lost, unless it
+ *	  was peeked at, and the error goes to the caller of recvmsg()
+ * @drops: is a datagram, whose UDP header is pulled, to be dropped rather than
+ *	   queued? Asked for sockets for which udp_ulp_receive() was called. The
+ *	   checksum may be wrong. Softirq, rcu_read_lock() is held. May still be
+ *	   under way when @release is called
  */
 struct udp_ulp_ops {
 	struct list_head list;
@@ -113,6 +141,9 @@ struct udp_ulp_ops {
 			  int optname, sockopt_t *opt);
 	int (*sendmsg)(struct sock *sk, struct udp_ulp *ulp,
 		       struct msghdr *msg, size_t len, udp_ulp_send_t send);
+	int (*recv)(struct sock *sk, struct udp_ulp *ulp,
+		    const struct udp_ulp_rx *rx);
+	bool (*drops)(struct udp_ulp *ulp, const struct sk_buff *skb);
 };
 
 #ifdef CONFIG_UDP_ULP
@@ -137,6 +168,9 @@ int __udp_sendmsg(struct sock *sk, struct msghdr *msg, size_t len,
 bool udp_ulp_cmsg_pending(struct msghdr *msg);
 int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 		     struct inet_cork *cork);
+int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
+		 unsigned int off, unsigned int len, bool peek);
+bool __udp_ulp_drops(const struct sock *sk, const struct sk_buff *skb);
 
 /**
  * udp_ulp_get - the ULP of a socket that is in use
@@ -204,6 +238,38 @@ static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 	return udp_ulp_builds(tx) ? __udp_ulp_finish(tx, skb, cork) : 0;
 }
 
+/* Does a ULP want a datagram to be dropped rather than queued? */
+static inline bool udp_ulp_drops(const struct sock *sk,
+				 const struct sk_buff *skb)
+{
+	return static_branch_unlikely(&udp_ulp_needed_key) &&
+	       udp_test_bit(ULP_RECV, sk) && __udp_ulp_drops(sk, skb);
+}
+
+/* A ULP takes datagrams apart, so recvmsg() cannot begin within one, as it does
+ * with SO_PEEK_OFF. Ask this before udp_ulp_receive().
+ */
+static inline bool udp_ulp_may_receive(const struct sock *sk)
+{
+	return READ_ONCE(sk->sk_peek_off) < 0;
+}
+
+/* From now on the ULP, which has &udp_ulp_ops.recv, copies to the user what the
+ * socket receives, until the socket is destroyed.
+ */
+static inline void udp_ulp_receive(struct sock *sk)
+{
+	if (!udp_test_bit(ULP_RECV, sk))
+		udp_set_bit(ULP_RECV, sk);
+}
+
+/* Does a ULP copy what recvmsg() returns? */
+static inline bool udp_ulp_receives(const struct sock *sk)
+{
+	return static_branch_unlikely(&udp_ulp_needed_key) &&
+	       udp_test_bit(ULP_RECV, sk);
+}
+
 #else
 
 #define __udp_ulp_send		__always_inline
@@ -265,6 +331,24 @@ static inline bool udp_ulp_refuses_cork(const struct udp_ulp_tx *tx,
 
 static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 				 struct inet_cork *cork)
+{
+	return 0;
+}
+
+static inline bool udp_ulp_drops(const struct sock *sk,
+				 const struct sk_buff *skb)
+{
+	return false;
+}
+
+static inline bool udp_ulp_receives(const struct sock *sk)
+{
+	return false;
+}
+
+static inline int udp_ulp_recv(struct sock *sk, struct sk_buff *skb,
+			       struct msghdr *msg, unsigned int off,
+			       unsigned int len, bool peek)
 {
 	return 0;
 }

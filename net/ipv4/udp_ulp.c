@@ -384,3 +384,50 @@ int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 	}
 	return err;
 }
+
+/**
+ * udp_ulp_recv - let the ULP copy a datagram to the user
+ * @sk: UDP socket for which udp_ulp_receives() is true
+ * @skb: datagram, whose checksum is verified
+ * @msg: message of recvmsg()
+ * @off: offset in the datagram
+ * @len: bytes to copy
+ * @peek: the datagram stays in the queue
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error.
+ */
+int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
+		 unsigned int off, unsigned int len, bool peek)
+{
+	const struct udp_ulp_rx rx = {
+		.skb	= skb,
+		.msg	= msg,
+		.off	= off,
+		.len	= len,
+		.peek	= peek,
+	};
+	struct udp_ulp *ulp = udp_ulp_get(sk);
+
+	return ulp->ops->recv(sk, ulp, &rx);
+}
+
+/**
+ * __udp_ulp_drops - ask the ULP whether to drop a datagram
+ * @sk: UDP socket that receives by a ULP, and may be about to be destroyed
+ * @skb: datagram that would be queued
+ *
+ * Context: softirq.
+ * Return: true to drop it.
+ */
+bool __udp_ulp_drops(const struct sock *sk, const struct sk_buff *skb)
+{
+	struct udp_ulp *ulp;
+	bool drop;
+
+	rcu_read_lock();
+	ulp = udp_ulp_get_rcu(sk);
+	drop = ulp && ulp->ops->drops(ulp, skb);
+	rcu_read_unlock();
+	return drop;
+}

@@ -104,3 +104,30 @@ int quic_aes_seal(struct quic_op *op)
 	}
 	return err;
 }
+
+/**
+ * quic_aes_open - &quic_cipher.open of AES ciphers, RFC 9001 5.3
+ * @op: operation
+ * @pkt: packet
+ * @len: its bytes, tag included
+ *
+ * Context: as the gfp flags of the protection say.
+ * Return: 0, -EBADMSG if the packet is not authentic, or another error.
+ */
+int quic_aes_open(struct quic_op *op, const struct quic_pkt *pkt,
+		  unsigned int len)
+{
+	struct aead_request *req = (struct aead_request *)op->req;
+	unsigned int hdr_len = quic_batch_hdr_len(op->b, pkt);
+	const struct quic_prot *prot = op->prot;
+
+	crypto_init_wait(&op->wait);
+	sg_init_one(&op->sg, pkt->data, len);
+	quic_nonce(op->iv + prot->cipher->iv_off, prot->iv, pkt->pn);
+	aead_request_set_tfm(req, prot->tfm);
+	aead_request_set_callback(req, quic_req_flags(prot->gfp),
+				  crypto_req_done, &op->wait);
+	aead_request_set_ad(req, hdr_len);
+	aead_request_set_crypt(req, &op->sg, &op->sg, len - hdr_len, op->iv);
+	return crypto_wait_req(crypto_aead_decrypt(req), &op->wait);
+}

@@ -82,12 +82,6 @@ void quic_batch_free(struct quic_batch *b)
 	b->pkts = NULL;
 }
 
-/* The caller guarantees QUIC_MAX_PKT_NUM_LEN readable bytes for any @pn_len */
-static u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
-{
-	return get_unaligned_be32(p) >> (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
-}
-
 static bool quic_words_equal(const u8 *a, const u8 *b)
 {
 	return get_unaligned((const u64 *)a) == get_unaligned((const u64 *)b);

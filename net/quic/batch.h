@@ -7,7 +7,8 @@
 
 #include <linux/gfp_types.h>
 #include <linux/minmax.h>
-#include <uapi/linux/quic.h>
+#include <linux/unaligned.h>
+#include <net/quic.h>
 
 #include "pktnum.h"
 
@@ -159,6 +160,23 @@ static inline unsigned int quic_batch_hdr_len(const struct quic_batch *b,
 static inline unsigned int quic_sample_off(unsigned int cid_len)
 {
 	return quic_pn_off(cid_len) + QUIC_MAX_PKT_NUM_LEN;
+}
+
+/* Truncated packet number at @p, where QUIC_MAX_PKT_NUM_LEN bytes can be read */
+static inline u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
+{
+	return get_unaligned_be32(p) >> (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
+}
+
+/* RFC 9001 5.4.1. QUIC_MAX_PKT_NUM_LEN bytes can be accessed at @pn. */
+static inline void quic_hp_xor(u8 *first, u8 *pn, const u8 *mask,
+			       unsigned int pn_len)
+{
+	u32 bits = ~0U << (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
+
+	*first ^= mask[0] & QUIC_HDR_PROTECTED;
+	put_unaligned_be32(get_unaligned_be32(pn) ^
+			   (get_unaligned_be32(mask + 1) & bits), pn);
 }
 
 #endif /* _NET_QUIC_BATCH_H */

@@ -9,6 +9,7 @@
 
 #include <crypto/chacha.h>
 #include <crypto/poly1305.h>
+#include <crypto/utils.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -70,50 +71,74 @@ static void quic_poly1305_padded(struct poly1305_desc_ctx *poly, const u8 *data,
 					    len % POLY1305_BLOCK_SIZE);
 }
 
+/* Encrypt or decrypt the first part of the payload to @head, behind the block
+ * that precedes it, and key Poly1305 with this block. Return the bytes of payload
+ * in @head.
+ */
+static unsigned int quic_chacha_head(struct chacha_state *state,
+				     struct poly1305_desc_ctx *poly, u8 *head,
+				     const u8 *data, unsigned int len)
+{
+	unsigned int n = min(len, QUIC_CHACHA_HEAD - CHACHA_BLOCK_SIZE);
+
+	memset(head, 0, CHACHA_BLOCK_SIZE);
+	memcpy(head + CHACHA_BLOCK_SIZE, data, n);
+	chacha20_crypt(state, head, head, CHACHA_BLOCK_SIZE + n);
+	poly1305_init(poly, head);
+	return n;
+}
+
 /* Encrypt the payload, and key Poly1305 with the block that precedes it */
 static void quic_chacha_crypt(struct chacha_state *state,
 			      struct poly1305_desc_ctx *poly, u8 *data,
 			      unsigned int len)
 {
 	u8 head[QUIC_CHACHA_HEAD];
-	unsigned int n;
+	unsigned int n = quic_chacha_head(state, poly, head, data, len);
 
-	n = min_t(unsigned int, len, sizeof(head) - CHACHA_BLOCK_SIZE);
-	memset(head, 0, CHACHA_BLOCK_SIZE);
-	memcpy(head + CHACHA_BLOCK_SIZE, data, n);
-	chacha20_crypt(state, head, head, CHACHA_BLOCK_SIZE + n);
-	poly1305_init(poly, head);
 	memcpy(data, head + CHACHA_BLOCK_SIZE, n);
 	chacha20_crypt(state, data + n, data + n, len - n);
 	memzero_explicit(head, CHACHA_BLOCK_SIZE);
 }
 
-/* RFC 8439 2.8: @hdr_len bytes of associated data, @len of payload, tag */
+static void quic_chacha_init(struct chacha_state *state,
+			     const struct quic_prot *prot, u64 pn)
+{
+	u8 iv[CHACHA_IV_SIZE] = {};
+	u32 key[CHACHA_KEY_WORDS];
+
+	quic_nonce(iv + sizeof(u32), prot->iv, pn);
+	quic_chacha_key(key, prot->secret);
+	chacha_init(state, key, iv);
+	memzero_explicit(key, sizeof(key));
+	memzero_explicit(iv, sizeof(iv));
+}
+
+/* RFC 8439 2.8: @hdr_len bytes of associated data, @len of ciphertext */
+static void quic_chacha_tag(struct poly1305_desc_ctx *poly, const u8 *data,
+			    unsigned int hdr_len, unsigned int len, u8 *tag)
+{
+	__le64 lens[2];
+
+	quic_poly1305_padded(poly, data, hdr_len);
+	quic_poly1305_padded(poly, data + hdr_len, len);
+	lens[0] = cpu_to_le64(hdr_len);
+	lens[1] = cpu_to_le64(len);
+	poly1305_update(poly, (const u8 *)lens, sizeof(lens));
+	poly1305_final(poly, tag);
+	memzero_explicit(poly, sizeof(*poly));
+}
+
 static void quic_chacha_aead(const struct quic_prot *prot, u64 pn, u8 *data,
 			     unsigned int hdr_len, unsigned int len)
 {
 	struct poly1305_desc_ctx poly;
-	u8 iv[CHACHA_IV_SIZE] = {};
 	struct chacha_state state;
-	u32 key[CHACHA_KEY_WORDS];
-	__le64 lens[2];
 
-	quic_nonce(iv + sizeof(u32), prot->iv, pn);
-	quic_chacha_key(key, prot->secret);
-	chacha_init(&state, key, iv);
+	quic_chacha_init(&state, prot, pn);
 	quic_chacha_crypt(&state, &poly, data + hdr_len, len);
-
-	quic_poly1305_padded(&poly, data, hdr_len);
-	quic_poly1305_padded(&poly, data + hdr_len, len);
-	lens[0] = cpu_to_le64(hdr_len);
-	lens[1] = cpu_to_le64(len);
-	poly1305_update(&poly, (const u8 *)lens, sizeof(lens));
-	poly1305_final(&poly, data + hdr_len + len);
-
+	quic_chacha_tag(&poly, data, hdr_len, len, data + hdr_len + len);
 	chacha_zeroize_state(&state);
-	memzero_explicit(key, sizeof(key));
-	memzero_explicit(iv, sizeof(iv));
-	memzero_explicit(&poly, sizeof(poly));
 }
 
 static void quic_chacha_seal_linear(struct quic_op *op, unsigned int i,
@@ -169,5 +194,39 @@ int quic_chacha_seal(struct quic_op *op)
 			err = quic_batch_sample(b, i, sample);
 		sample += QUIC_HP_SAMPLE_SIZE;
 	}
+	return err;
+}
+
+/**
+ * quic_chacha_open - &quic_cipher.open of ChaCha20-Poly1305
+ * @op: operation
+ * @pkt: packet
+ * @len: its bytes, tag included
+ *
+ * Context: any.
+ * Return: 0, or -EBADMSG if the packet is not authentic.
+ */
+int quic_chacha_open(struct quic_op *op, const struct quic_pkt *pkt,
+		     unsigned int len)
+{
+	unsigned int hdr_len = quic_batch_hdr_len(op->b, pkt), n;
+	u8 head[QUIC_CHACHA_HEAD], tag[POLY1305_DIGEST_SIZE];
+	u8 *data = pkt->data + hdr_len;
+	struct poly1305_desc_ctx poly;
+	struct chacha_state state;
+	int err = -EBADMSG;
+
+	len -= hdr_len + QUIC_TAG_SIZE;
+	quic_chacha_init(&state, op->prot, pkt->pn);
+	n = quic_chacha_head(&state, &poly, head, data, len);
+	quic_chacha_tag(&poly, pkt->data, hdr_len, len, tag);
+	if (!crypto_memneq(tag, data + len, sizeof(tag))) {
+		memcpy(data, head + CHACHA_BLOCK_SIZE, n);
+		chacha20_crypt(&state, data + n, data + n, len - n);
+		err = 0;
+	}
+	chacha_zeroize_state(&state);
+	memzero_explicit(head, sizeof(head));
+	memzero_explicit(tag, sizeof(tag));
 	return err;
 }

@@ -20,6 +20,10 @@
 #define QUIC_CCM_SEAL_LIMIT	2965820ULL		/* 2^21.5 */
 #define QUIC_CHACHA_SEAL_LIMIT	(QUIC_MAX_PKT_NUM + 1)
 
+#define QUIC_GCM_OPEN_LIMIT	BIT_ULL(52)
+#define QUIC_CCM_OPEN_LIMIT	2965820ULL		/* 2^21.5 */
+#define QUIC_CHACHA_OPEN_LIMIT	BIT_ULL(36)
+
 /* ccm(aes) expects the size of its length field, less one, before the nonce */
 #define QUIC_CCM_IV_B0		2
 
@@ -28,9 +32,11 @@
 	.key_size	= (bits) / 8,					\
 	.iv_size	= QUIC_MAX_IV_SIZE,				\
 	.seal_limit	= QUIC_GCM_SEAL_LIMIT,				\
+	.open_limit	= QUIC_GCM_OPEN_LIMIT,				\
 	.aead		= "gcm(aes)",					\
 	.hp		= "ecb(aes)",					\
 	.seal		= quic_aes_seal,				\
+	.open		= quic_aes_open,				\
 	.masks		= quic_aes_masks,				\
 }
 
@@ -44,9 +50,11 @@ static const struct quic_cipher quic_ciphers[] = {
 		.iv_off		= 1,
 		.iv_b0		= QUIC_CCM_IV_B0,
 		.seal_limit	= QUIC_CCM_SEAL_LIMIT,
+		.open_limit	= QUIC_CCM_OPEN_LIMIT,
 		.aead		= "ccm(aes)",
 		.hp		= "ecb(aes)",
 		.seal		= quic_aes_seal,
+		.open		= quic_aes_open,
 		.masks		= quic_aes_masks,
 	},
 	{
@@ -54,7 +62,9 @@ static const struct quic_cipher quic_ciphers[] = {
 		.key_size	= CHACHA_KEY_SIZE,
 		.iv_size	= QUIC_MAX_IV_SIZE,
 		.seal_limit	= QUIC_CHACHA_SEAL_LIMIT,
+		.open_limit	= QUIC_CHACHA_OPEN_LIMIT,
 		.seal		= quic_chacha_seal,
+		.open		= quic_chacha_open,
 		.masks		= quic_chacha_masks,
 	},
 };
@@ -207,46 +217,53 @@ void quic_hp_destroy(struct quic_hp *hp)
 	memzero_explicit(hp->key, sizeof(hp->key));
 }
 
-/* Bytes of the larger of the two requests */
-static size_t quic_op_req_size(const struct quic_prot *prot)
+/* Bytes of the largest request. Two keys of a cipher may have transforms of
+ * different drivers.
+ */
+static size_t quic_op_req_size(const struct quic_prot *prots, unsigned int n)
 {
-	size_t aead = 0, hp = 0;
+	const struct quic_hp *hp = prots->hp;
+	size_t size = 0;
 
-	if (prot->tfm)
-		aead = sizeof(struct aead_request) +
-		       crypto_aead_reqsize(prot->tfm);
-	if (prot->hp->tfm)
-		hp = sizeof(struct skcipher_request) +
-		     crypto_skcipher_reqsize(prot->hp->tfm);
-	return max(aead, hp);
+	if (hp->tfm)
+		size = sizeof(struct skcipher_request) +
+		       crypto_skcipher_reqsize(hp->tfm);
+	for (; n; n--, prots++) {
+		if (prots->tfm)
+			size = max(size, sizeof(struct aead_request) +
+					 crypto_aead_reqsize(prots->tfm));
+	}
+	return size;
 }
 
 /**
- * quic_op_alloc - prepare to protect a batch
- * @prot: protection
+ * quic_op_alloc - prepare to protect a batch, or to open it
+ * @prots: protection; more than one with the same header protection if the
+ *	   packets may need several keys. The operation begins with the first
+ * @n: number of these
  * @b: batch
  *
- * Context: as @prot->gfp allows.
+ * Context: as the gfp flags of @prots allow.
  * Return: the operation, or NULL. quic_op_free() undoes it.
  */
-struct quic_op *quic_op_alloc(const struct quic_prot *prot,
+struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 			      struct quic_batch *b)
 {
 	/* A device may write the masks: they share no cache line */
 	size_t align = max(dma_get_cache_alignment(), QUIC_HP_SAMPLE_SIZE);
 	size_t masks = ALIGN(b->layout.npkts * QUIC_HP_SAMPLE_SIZE, align);
-	size_t req = quic_op_req_size(prot);
+	size_t req = quic_op_req_size(prots, n);
 	struct quic_op *op;
 
-	op = kmalloc(struct_size(op, req, req + align + masks), prot->gfp);
+	op = kmalloc(struct_size(op, req, req + align + masks), prots->gfp);
 	if (!op)
 		return NULL;
-	op->prot = prot;
+	op->prot = prots;
 	op->b = b;
 	op->size = req + align + masks;
 	op->samples = PTR_ALIGN(op->req + req, align);
 	memset(op->iv, 0, sizeof(op->iv));
-	op->iv[0] = prot->cipher->iv_b0;
+	op->iv[0] = prots->hp->cipher->iv_b0;
 	return op;
 }
 

@@ -14,6 +14,7 @@ struct crypto_aead;
 struct crypto_skcipher;
 struct quic_batch;
 struct quic_op;
+struct quic_pkt;
 
 /**
  * struct quic_cipher - a row of the table of ciphers
@@ -23,6 +24,7 @@ struct quic_op;
  * @iv_off: offset of the nonce of RFC 9001 5.3 in this IV
  * @iv_b0: first byte of this IV if @iv_off is 1
  * @seal_limit: packets that one key may seal, RFC 9001 6.6
+ * @open_limit: packets of a connection that may fail to open, RFC 9001 6.6
  * @aead: crypto API name of the AEAD; NULL if @seal needs no transform
  * @hp: crypto API name of the header-protection cipher; NULL if @masks needs
  *	no transform
@@ -30,6 +32,11 @@ struct quic_op;
  *	  the header-protection sample of packet i to &quic_op.samples + i *
  *	  QUIC_HP_SAMPLE_SIZE. Context: as the gfp flags of the protection say.
  *	  Return: 0 or a negative error
+ * @open: verifies and decrypts a packet of @len bytes in place, as &quic_pkt.data
+ *	  points to contiguous memory that kmalloc() has returned; its header is
+ *	  unprotected. Context: as of @seal. Return: 0; -EBADMSG if the packet is
+ *	  not authentic; or another negative error. With an error the payload is
+ *	  in no defined state
  * @masks: computes the header-protection masks of all packets of an operation
  *	   (RFC 9001 5.4) from their samples; the first QUIC_HP_MASK_SIZE bytes
  *	   of each sample become its mask. Context and return value: as of @seal
@@ -41,9 +48,12 @@ struct quic_cipher {
 	u8 iv_off;
 	u8 iv_b0;
 	u64 seal_limit;
+	u64 open_limit;
 	const char *aead;
 	const char *hp;
 	int (*seal)(struct quic_op *op);
+	int (*open)(struct quic_op *op, const struct quic_pkt *pkt,
+		    unsigned int len);
 	int (*masks)(struct quic_op *op);
 };
 
@@ -80,8 +90,8 @@ struct quic_prot {
 
 /**
  * struct quic_op - protecting one batch
- * @prot: protection
- * @b: parsed batch
+ * @prot: protection; who opens packets may change it from packet to packet
+ * @b: batch; parsed, if its packets are to be sealed
  * @wait: completion of an asynchronous request
  * @sg: a contiguous packet
  * @frags: a packet that spans fragments
@@ -114,19 +124,29 @@ void quic_aead_free(struct crypto_aead *tfm);
 int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
 		 const u8 *key, u32 mask);
 void quic_hp_destroy(struct quic_hp *hp);
-struct quic_op *quic_op_alloc(const struct quic_prot *prot,
+struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 			      struct quic_batch *b);
 void quic_op_free(struct quic_op *op);
 
 /* aes.c */
 int quic_aes_seal(struct quic_op *op);
+int quic_aes_open(struct quic_op *op, const struct quic_pkt *pkt,
+		  unsigned int len);
 int quic_aes_masks(struct quic_op *op);
 
 /* chacha.c */
 int quic_chacha_seal(struct quic_op *op);
+int quic_chacha_open(struct quic_op *op, const struct quic_pkt *pkt,
+		     unsigned int len);
 int quic_chacha_masks(struct quic_op *op);
 
 /* seal.c */
 int quic_seal(const struct quic_prot *prot, struct quic_batch *b);
+
+/* open.c */
+int quic_open_masks(struct quic_op *op);
+void quic_open_header(const struct quic_op *op, unsigned int i,
+		      struct quic_pkt *pkt, u64 expected);
+int quic_open(struct quic_op *op, const struct quic_pkt *pkt, unsigned int len);
 
 #endif /* _NET_QUIC_CIPHER_H */

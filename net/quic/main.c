@@ -15,11 +15,14 @@
 static struct udp_ulp *quic_ulp_init(struct sock *sk)
 {
 	struct quic_sock *qs;
-	int err = 0, i;
+	int err, i;
 
 	qs = kzalloc_obj(*qs, GFP_KERNEL_ACCOUNT);
 	if (!qs)
 		return ERR_PTR(-ENOMEM);
+	err = quic_rx_flows_init(&qs->rx, sk);
+	if (err)
+		goto err_free;
 	for (i = 0; i < QUIC_DIRS && !err; i++)
 		err = quic_flows_init(&qs->dir[i], sk, i);
 	if (!err)
@@ -27,8 +30,19 @@ static struct udp_ulp *quic_ulp_init(struct sock *sk)
 
 	while (--i)
 		quic_flows_destroy(&qs->dir[i - 1]);
+	quic_rx_flows_destroy(&qs->rx);
+err_free:
 	kfree(qs);
 	return ERR_PTR(err);
+}
+
+static void quic_sock_free_work(struct work_struct *work)
+{
+	struct quic_sock *qs = container_of(to_rcu_work(work),
+					    struct quic_sock, rwork);
+
+	quic_rx_flows_destroy(&qs->rx);
+	kfree(qs);
 }
 
 static void quic_ulp_release(struct udp_ulp *ulp)
@@ -38,7 +52,9 @@ static void quic_ulp_release(struct udp_ulp *ulp)
 
 	for (i = 0; i < QUIC_DIRS; i++)
 		quic_flows_destroy(&qs->dir[i]);
-	kfree_rcu(qs, rcu);
+	quic_rx_flow_del_all(&qs->rx);
+	INIT_RCU_WORK(&qs->rwork, quic_sock_free_work);
+	queue_rcu_work(quic_crypto_wq, &qs->rwork);
 }
 
 static struct udp_ulp_ops quic_ulp_ops = {
@@ -52,6 +68,8 @@ static struct udp_ulp_ops quic_ulp_ops = {
 	.setsockopt	= quic_setsockopt,
 	.getsockopt	= quic_getsockopt,
 	.sendmsg	= quic_sendmsg,
+	.recv		= quic_recv,
+	.drops		= quic_drops,
 };
 
 static int __init quic_init(void)
@@ -97,4 +115,7 @@ MODULE_DESCRIPTION("QUIC packet protection for UDP sockets");
 MODULE_ALIAS("udp-ulp-" QUIC_CRYPTO_ULP_NAME);
 MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_ADD_TX_CONNECTION);
 MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_DEL_TX_CONNECTION);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_ADD_RX_CONNECTION);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_DEL_RX_CONNECTION);
 MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_INFO);
+MODULE_ALIAS_UDP_ULP_OPT(UDP_QUIC_RX_DROP);

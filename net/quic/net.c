@@ -20,7 +20,7 @@
 
 /* One user must not be able to take all that a namespace has */
 #define QUIC_DEFAULT_USERS	16
-#define QUIC_NR_SYSCTLS		5
+#define QUIC_NR_SYSCTLS		6
 
 /* What a user may have by default. A connection has one flow at a time. */
 static const int quic_default_user_max[QUIC_RESOURCES] = {
@@ -67,6 +67,17 @@ static const struct snmp_mib quic_mib_list[] = {
 	SNMP_MIB_ITEM("QuicTxDeviceBytes", QUIC_MIB_TX_DEVICE_BYTES),
 	SNMP_MIB_ITEM("QuicTxDeviceFallback", QUIC_MIB_TX_DEVICE_FALLBACK),
 	SNMP_MIB_ITEM("QuicTxDeviceDrop", QUIC_MIB_TX_DEVICE_DROP),
+	SNMP_MIB_ITEM("QuicCurrRxSw", QUIC_MIB_CURR_RX_SW),
+	SNMP_MIB_ITEM("QuicRxSw", QUIC_MIB_RX_SW),
+	SNMP_MIB_ITEM("QuicRxSwPackets", QUIC_MIB_RX_SW_PACKETS),
+	SNMP_MIB_ITEM("QuicRxSwBytes", QUIC_MIB_RX_SW_BYTES),
+	SNMP_MIB_ITEM("QuicDecryptError", QUIC_MIB_DECRYPT_ERROR),
+	SNMP_MIB_ITEM("QuicRxNoFlow", QUIC_MIB_RX_NO_FLOW),
+	SNMP_MIB_ITEM("QuicRxKeyPhase", QUIC_MIB_RX_KEY_PHASE),
+	SNMP_MIB_ITEM("QuicRxMalformed", QUIC_MIB_RX_MALFORMED),
+	SNMP_MIB_ITEM("QuicRxKeyLimit", QUIC_MIB_RX_KEY_LIMIT),
+	SNMP_MIB_ITEM("QuicRxNoRoom", QUIC_MIB_RX_NO_ROOM),
+	SNMP_MIB_ITEM("QuicRxDropped", QUIC_MIB_RX_DROPPED),
 };
 
 static int quic_stat_seq_show(struct seq_file *seq, void *v)
@@ -144,6 +155,13 @@ static const struct ctl_table *quic_sysctl_table(struct net *net)
 			.mode		= 0644,
 			.proc_handler	= proc_doulongvec_minmax,
 		},
+		{
+			.procname	= "open_limit",
+			.data		= &qn->open_limit,
+			.maxlen		= sizeof(qn->open_limit),
+			.mode		= 0644,
+			.proc_handler	= proc_doulongvec_minmax,
+		},
 	};
 
 	BUILD_BUG_ON(ARRAY_SIZE(table) != QUIC_NR_SYSCTLS);
@@ -206,6 +224,7 @@ static void __net_init quic_net_limits(struct quic_crypto_net *qn)
 		qn->limits[i].max = READ_ONCE(creator->limits[i].max);
 	}
 	qn->seal_limit = READ_ONCE(creator->seal_limit);
+	qn->open_limit = READ_ONCE(creator->open_limit);
 }
 
 static int __net_init quic_net_init(struct net *net)

@@ -33,6 +33,17 @@ enum {
 	QUIC_MIB_TX_DEVICE_BYTES,
 	QUIC_MIB_TX_DEVICE_FALLBACK,
 	QUIC_MIB_TX_DEVICE_DROP,
+	QUIC_MIB_CURR_RX_SW,
+	QUIC_MIB_RX_SW,
+	QUIC_MIB_RX_SW_PACKETS,
+	QUIC_MIB_RX_SW_BYTES,
+	QUIC_MIB_DECRYPT_ERROR,
+	QUIC_MIB_RX_NO_FLOW,
+	QUIC_MIB_RX_KEY_PHASE,
+	QUIC_MIB_RX_MALFORMED,
+	QUIC_MIB_RX_KEY_LIMIT,
+	QUIC_MIB_RX_NO_ROOM,
+	QUIC_MIB_RX_DROPPED,
 	__QUIC_MIB_MAX
 };
 
@@ -72,6 +83,7 @@ struct quic_limit {
  * @freed: how many of these are freed
  * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
  *		limit of the cipher, has no effect
+ * @open_limit: packets of a flow that may fail to open, a sysctl like @seal_limit
  * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
  */
@@ -81,6 +93,7 @@ struct quic_crypto_net {
 	atomic_t removed;
 	atomic_t freed;
 	unsigned long seal_limit;
+	unsigned long open_limit;
 	struct quic_retired *retired;
 	struct ctl_table_header *sysctl;
 };

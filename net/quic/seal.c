@@ -4,21 +4,10 @@
  */
 
 #include <linux/skbuff.h>
-#include <linux/unaligned.h>
 #include <net/quic.h>
 
 #include "batch.h"
 #include "cipher.h"
-
-/* RFC 9001 5.4.1. QUIC_MAX_PKT_NUM_LEN bytes can be accessed at @pn. */
-static void quic_hp_xor(u8 *first, u8 *pn, const u8 *mask, unsigned int pn_len)
-{
-	u32 bits = ~0U << (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));
-
-	*first ^= mask[0] & QUIC_HDR_PROTECTED;
-	put_unaligned_be32(get_unaligned_be32(pn) ^
-			   (get_unaligned_be32(mask + 1) & bits), pn);
-}
 
 static int quic_seal_header(struct quic_op *op, unsigned int i)
 {
@@ -65,7 +54,7 @@ int quic_seal(const struct quic_prot *prot, struct quic_batch *b)
 	struct quic_op *op;
 	int err;
 
-	op = quic_op_alloc(prot, b);
+	op = quic_op_alloc(prot, 1, b);
 	if (!op)
 		return -ENOMEM;
 	err = prot->cipher->seal(op);

@@ -8,23 +8,33 @@
 #include <net/udp_ulp.h>
 
 #include "flow.h"
+#include "flow_rx.h"
 
 /**
  * struct quic_sock - the ULP's state of a socket
  * @ulp: what UDP knows of it
- * @dir: flows, by direction
- * @rcu: deferred free, as udp_ulp_get_rcu() demands
+ * @dir: flows that send
+ * @rx: flows that receive
+ * @drop: UDP_QUIC_RX_DROP
+ * @rwork: deferred free, as udp_ulp_get_rcu() demands
  */
 struct quic_sock {
 	struct udp_ulp ulp;
 	struct quic_flows dir[QUIC_DIRS];
-	struct rcu_head rcu;
+	struct quic_rx_flows rx;
+	bool drop;
+	struct rcu_work rwork;
 };
 
 static inline struct quic_flows *quic_sock_flows(struct udp_ulp *ulp,
 						 enum quic_dir dir)
 {
 	return &container_of(ulp, struct quic_sock, ulp)->dir[dir];
+}
+
+static inline struct quic_rx_flows *quic_sock_rx(struct udp_ulp *ulp)
+{
+	return &container_of(ulp, struct quic_sock, ulp)->rx;
 }
 
 /* sockopt.c */
@@ -36,5 +46,10 @@ int quic_getsockopt(struct sock *sk, const struct udp_ulp_ops *ops, int optname,
 /* tx.c */
 int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 		 size_t len, udp_ulp_send_t send);
+
+/* rx.c */
+int quic_recv(struct sock *sk, struct udp_ulp *ulp,
+	      const struct udp_ulp_rx *urx);
+bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb);
 
 #endif /* _NET_QUIC_SOCK_H */

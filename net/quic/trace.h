@@ -14,6 +14,7 @@
 #include "tuple.h"
 
 struct quic_flows;
+struct quic_rx_flows;
 
 TRACE_EVENT(quic_flow_add,
 
@@ -121,6 +122,108 @@ TRACE_EVENT(quic_seal_error,
 	TP_printk("sock=%p npkts=%u err=%d reason=%s pkt=%d", __entry->fs,
 		  __entry->npkts, __entry->err,
 		  quic_show_reason(__entry->reason), __entry->pkt)
+);
+
+TRACE_EVENT(quic_rx_flow_add,
+
+	TP_PROTO(const struct quic_rx_flows *fs,
+		 const struct quic_tuple *tuple, u32 id, u16 cipher, u8 gen, int err),
+
+	TP_ARGS(fs, tuple, id, cipher, gen, err),
+
+	TP_STRUCT__entry(
+		__field(const void *, fs)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+		__field(u16, cipher)
+		__field(u32, id)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->fs = fs;
+		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
+		__entry->cid_len = tuple->cid_len;
+		__entry->id = id;
+		__entry->gen = gen;
+		__entry->cipher = cipher;
+		__entry->err = err;
+	),
+
+	TP_printk("sock=%p id=%u cid=%s cipher=%u gen=%u err=%d",
+		  __entry->fs, __entry->id,
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->cipher, __entry->gen, __entry->err)
+);
+
+TRACE_EVENT(quic_rx_flow_del,
+
+	/* @gen: -1 if the whole flow is removed */
+	TP_PROTO(const struct quic_rx_flows *fs,
+		 const struct quic_tuple *tuple, u32 id, int gen),
+
+	TP_ARGS(fs, tuple, id, gen),
+
+	TP_STRUCT__entry(
+		__field(const void *, fs)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u32, id)
+		__field(int, gen)
+	),
+
+	TP_fast_assign(
+		__entry->fs = fs;
+		memcpy(__entry->cid, tuple->cid, sizeof(tuple->cid));
+		__entry->cid_len = tuple->cid_len;
+		__entry->id = id;
+		__entry->gen = gen;
+	),
+
+	TP_printk("sock=%p id=%u cid=%s gen=%d", __entry->fs, __entry->id,
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen)
+);
+
+#define quic_show_rx_status(status)					\
+	__print_symbolic(status,					\
+			 { QUIC_RX_OPENED, "opened" },			\
+			 { QUIC_RX_KEY_PHASE, "key_phase" },		\
+			 { QUIC_RX_AUTH_FAILED, "auth_failed" },	\
+			 { QUIC_RX_NO_FLOW, "no_flow" },		\
+			 { QUIC_RX_NOT_1RTT, "not_1rtt" },		\
+			 { QUIC_RX_TOO_SHORT, "too_short" },		\
+			 { QUIC_RX_KEY_LIMIT, "key_limit" },		\
+			 { QUIC_RX_NOT_TRIED, "not_tried" })
+
+TRACE_EVENT(quic_open_error,
+
+	TP_PROTO(const struct quic_rx_flows *fs,
+		 const struct quic_rx_packet *packet, unsigned int pkt,
+		 unsigned int npkts),
+
+	TP_ARGS(fs, packet, pkt, npkts),
+
+	TP_STRUCT__entry(
+		__field(const void *, fs)
+		__field(unsigned int, npkts)
+		__field(unsigned int, pkt)
+		__field(u32, id)
+		__field(u8, status)
+	),
+
+	TP_fast_assign(
+		__entry->fs = fs;
+		__entry->npkts = npkts;
+		__entry->pkt = pkt;
+		__entry->id = packet->flow_id;
+		__entry->status = packet->status;
+	),
+
+	TP_printk("sock=%p id=%u npkts=%u pkt=%u status=%s", __entry->fs,
+		  __entry->id, __entry->npkts, __entry->pkt,
+		  quic_show_rx_status(__entry->status))
 );
 
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE

@@ -8,11 +8,12 @@
 #include <linux/in6.h>
 #include <uapi/linux/quic.h>
 
+struct sk_buff;
 struct sock;
 
 /**
  * struct quic_tuple - address and connection ID of a flow, without holes
- * @port: destination port
+ * @port: destination port; for reception, here and below, that of the source
  * @family: AF_INET, AF_INET6, or AF_UNSPEC for any destination
  * @scope: interface of a link-local destination
  * @addr: destination address; an IPv4 address is in the first word
@@ -32,8 +33,12 @@ struct quic_tuple {
 
 int quic_tuple_init(struct quic_tuple *tuple, const struct sock *sk,
 		    const struct quic_connection_info_key *info);
+int quic_tuple_init_rx(struct quic_tuple *tuple, const struct sock *sk,
+		       const struct quic_connection_info_key *info);
 int quic_tuple_set_dst(struct quic_tuple *tuple, const struct sock *sk,
 		       const void *addr, unsigned int len);
+int quic_tuple_set_connected(struct quic_tuple *tuple, const struct sock *sk);
+void quic_tuple_set_src(struct quic_tuple *tuple, const struct sk_buff *skb);
 void quic_tuple_clear_dst(struct quic_tuple *tuple);
 
 #endif /* _NET_QUIC_TUPLE_H */

@@ -334,32 +334,6 @@ static int quic_tx_cmsgs(struct quic_tx *tx)
 	return 0;
 }
 
-/* Destination of a message without an address, or with one of AF_UNSPEC */
-static int quic_tx_dst_connected(struct quic_tx *tx)
-{
-	struct quic_tuple *dst = &tx->tuple;
-	const struct sock *sk = tx->sk;
-
-	if (sk->sk_state != TCP_ESTABLISHED)
-		return -EDESTADDRREQ;
-	dst->port = inet_sk(sk)->inet_dport;
-	dst->family = AF_INET;
-	dst->addr.s6_addr32[0] = inet_sk(sk)->inet_daddr;
-#if IS_ENABLED(CONFIG_IPV6)
-	if (sk->sk_family != AF_INET6)
-		return 0;
-	if (ipv6_addr_v4mapped(&sk->sk_v6_daddr)) {
-		dst->addr.s6_addr32[0] = sk->sk_v6_daddr.s6_addr32[3];
-		return 0;
-	}
-	dst->family = AF_INET6;
-	dst->addr = sk->sk_v6_daddr;
-	if (__ipv6_addr_needs_scope_id(ipv6_addr_type(&dst->addr)))
-		dst->scope = READ_ONCE(sk->sk_bound_dev_if);
-#endif
-	return 0;
-}
-
 /* Destination as the application passed it, before BPF or NAT change it. Only
  * UDP looks at the destination of a flow that is selected by its id.
  */
@@ -372,13 +346,13 @@ static int quic_tx_dst(struct quic_tx *tx)
 	if (tx->anc.flags & QUIC_TX_FLOW_ID)
 		return 0;
 	if (!sa)
-		return quic_tx_dst_connected(tx);
+		return quic_tuple_set_connected(&tx->tuple, tx->sk);
 	if (len < sizeof(sin) || sa->sa_family != AF_UNSPEC)
 		return quic_tuple_set_dst(&tx->tuple, tx->sk, sa, len);
 
 	/* What UDP makes of AF_UNSPEC depends on the socket */
 	if (tx->sk->sk_family == AF_INET6)
-		return quic_tx_dst_connected(tx);
+		return quic_tuple_set_connected(&tx->tuple, tx->sk);
 	sin = *(const struct sockaddr_in *)sa;
 	sin.sin_family = AF_INET;
 	return quic_tuple_set_dst(&tx->tuple, tx->sk, &sin, sizeof(sin));

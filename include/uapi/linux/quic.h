@@ -38,7 +38,8 @@
 /* Flags in struct quic_connection_info_key */
 #define QUIC_CONN_GENERATION	0x01	/* DEL: only conn_payload_key_gen */
 #define QUIC_CONN_ALL		0x02	/* DEL: all flows of the socket */
-#define QUIC_CONN_ALIAS		0x04	/* reception only */
+#define QUIC_CONN_ALIAS		0x04	/* reception: only conn_id and peer */
+#define QUIC_CONN_RX		0x08	/* UDP_QUIC_INFO: a flow that receives */
 
 /**
  * struct quic_connection_info_key - what identifies a flow on its socket
@@ -97,9 +98,13 @@ struct quic_connection_info {
 /**
  * struct quic_info_generation - a key generation of a flow
  *
- * @sealed: packets sealed with the key, on all paths, by all sockets
- * @remaining: packets that may still be sealed before EKEYEXPIRED
- * @next_pkt_num: highest packet number sealed on the flow's path, plus one
+ * @sealed: packets sealed with the key, on all paths, by all sockets; of a flow
+ *	    that receives: packets opened with the key
+ * @remaining: packets that may still be sealed before EKEYEXPIRED; of a flow that
+ *	       receives: packets that may still fail to open, whatever their key,
+ *	       before QUIC_RX_KEY_LIMIT
+ * @next_pkt_num: highest packet number sealed on the flow's path, plus one; of a
+ *		  flow that receives: highest packet number opened plus one
  * @ifindex: device that has the key, 0 for none
  * @gen: key generation
  * @installed: 1, or 0 if the other members mean nothing
@@ -129,16 +134,19 @@ struct quic_info_generation {
  * says how much. Clear it before the call: a program that is newer than the
  * kernel then finds zeros.
  *
- * @key: read: the flow to describe; all zero for none
+ * @key: read: the flow to describe; all zero for none. With the flag QUIC_CONN_RX
+ *	 this is about flows that receive
  * @directions: QUIC_INFO_TX and the like: what is implemented
  * @ciphers: QUIC_INFO_CIPHER(TLS_CIPHER_*): ciphers that can be used now; only
  *	     if @key is zero
  * @conn_flags: flags that UDP_QUIC_ADD_TX_CONNECTION or
- *		UDP_QUIC_DEL_TX_CONNECTION accept
+ *		UDP_QUIC_DEL_TX_CONNECTION accept; with QUIC_CONN_RX those of
+ *		reception
  * @tx_flags: flags in struct quic_tx_ancillary_data that are known
- * @flows: flows of the socket
+ * @flows: flows of the socket that send; with QUIC_CONN_RX those that receive
  * @max_flows: flows that the network namespace may have
- * @generations: of the flow, newest first
+ * @generations: of the flow, newest first; two of a flow that sends, up to three
+ *		 of one that receives: next, current, previous
  */
 struct quic_info {
 	struct quic_connection_info_key key;
@@ -148,7 +156,7 @@ struct quic_info {
 	__u32	tx_flags;
 	__u32	flows;
 	__u32	max_flows;
-	struct quic_info_generation generations[2];
+	struct quic_info_generation generations[3];
 };
 
 /* Bytes that a program has to have room for; the struct may grow */
@@ -175,6 +183,56 @@ struct quic_tx_ancillary_data {
 	__u8	conn_id_length;
 	__u16	pad;
 	__u32	flow_id;
+};
+
+/**
+ * enum quic_rx_status - what recvmsg() has done to a packet
+ *
+ * @QUIC_RX_OPENED: header unprotected, payload in plaintext; the content of the
+ *		    last QUIC_TAG_SIZE bytes is undefined
+ * @QUIC_RX_KEY_PHASE: there is no key for the Key Phase: header unprotected,
+ *		       payload as it was on the wire; nothing is authentic, and
+ *		       this may be a stateless reset, too
+ * @QUIC_RX_AUTH_FAILED: as it was on the wire; may be a stateless reset
+ * @QUIC_RX_NO_FLOW: as it was on the wire
+ * @QUIC_RX_NOT_1RTT: long header: the whole datagram as it was on the wire
+ * @QUIC_RX_TOO_SHORT: no room for a sample and a tag: as it was on the wire
+ * @QUIC_RX_KEY_LIMIT: as it was on the wire: as many packets of the connection
+ *		       have failed as may (RFC 9001 6.6); close it
+ * @QUIC_RX_NOT_TRIED: as it was on the wire: memory was short, or the buffer
+ */
+enum quic_rx_status {
+	QUIC_RX_OPENED,
+	QUIC_RX_KEY_PHASE,
+	QUIC_RX_AUTH_FAILED,
+	QUIC_RX_NO_FLOW,
+	QUIC_RX_NOT_1RTT,
+	QUIC_RX_TOO_SHORT,
+	QUIC_RX_KEY_LIMIT,
+	QUIC_RX_NOT_TRIED,
+};
+
+/**
+ * struct quic_rx_packet - element of the data of the UDP_QUIC_DECRYPT cmsg
+ *
+ * The control message has one for each packet, in their order: several with
+ * UDP_GRO. Without room for all of them no packet is opened, and MSG_CTRUNC is
+ * set.
+ *
+ * @pkt_num: full packet number; of QUIC_RX_OPENED and QUIC_RX_KEY_PHASE only
+ * @flow_id: flow_id of the flow; 0 if the flow has none, or no flow was found
+ * @status: enum quic_rx_status
+ * @key_gen: key generation that has opened the packet; of QUIC_RX_OPENED only
+ * @pkt_num_length: bytes of the packet number in the header; as of @pkt_num
+ * @conn_id_length: bytes of the connection ID that the flow was found by, or 0
+ */
+struct quic_rx_packet {
+	__aligned_u64	pkt_num;
+	__u32	flow_id;
+	__u8	status;
+	__u8	key_gen;
+	__u8	pkt_num_length;
+	__u8	conn_id_length;
 };
 
 #endif /* _UAPI_LINUX_QUIC_H */

@@ -30,7 +30,7 @@ static void quic_test_masks(struct kunit *test, const struct quic_hp *hp,
 		.gfp	= GFP_KERNEL,
 	};
 	struct quic_batch b = { .layout.npkts = n };
-	struct quic_op *op = quic_op_alloc(&prot, &b);
+	struct quic_op *op = quic_op_alloc(&prot, 1, &b);
 	int err;
 
 	KUNIT_ASSERT_NOT_NULL(test, op);

@@ -59,7 +59,8 @@ CHECK_OFFSET(quic_connection_info, next_pkt_num, 240);
 static_assert(sizeof(struct quic_info_generation) == 32, "size");
 CHECK_OFFSET(quic_info_generation, ifindex, 24);
 CHECK_OFFSET(quic_info_generation, installed, 29);
-static_assert(sizeof(struct quic_info) == QUIC_INFO_SIZE_VER0, "size");
+static_assert(QUIC_INFO_SIZE_VER0 == 248, "size of the first version");
+static_assert(sizeof(struct quic_info) == 280, "size");
 CHECK_OFFSET(quic_info, directions, 160);
 CHECK_OFFSET(quic_info, max_flows, 180);
 CHECK_OFFSET(quic_info, generations, 184);
@@ -1422,7 +1423,7 @@ TEST_F(quic, info)
 	int fd = sock_udp(variant->family);
 
 	ASSERT_EQ(0, flow_state(fd, NULL, &info));
-	EXPECT_EQ(QUIC_INFO_TX, info.directions);
+	EXPECT_EQ(QUIC_INFO_TX | QUIC_INFO_RX, info.directions);
 	EXPECT_EQ(QUIC_INFO_CIPHER(TLS_CIPHER_AES_GCM_128) |
 		  QUIC_INFO_CIPHER(TLS_CIPHER_AES_GCM_256) |
 		  QUIC_INFO_CIPHER(TLS_CIPHER_AES_CCM_128) |
@@ -1480,7 +1481,7 @@ TEST_F(quic, info_argument)
 {
 	struct quic_info info, old;
 	uint8_t buf[sizeof(info) + 16];
-	socklen_t len = sizeof(info) - 1;
+	socklen_t len = QUIC_INFO_SIZE_VER0 - 1;
 
 	flow_key(&self->flow, &info.key);
 	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, &info,
@@ -2423,18 +2424,20 @@ TEST_F(quic, option_unknown)
 	socklen_t len;
 	int opt;
 
-	/* What the interface keeps for the receive side is not there yet, and
-	 * nobody owns what follows.
-	 */
+	/* Control messages are no options, and nobody owns what follows. */
 	flow_info(&self->flow, &ci);
 	for (opt = 108; opt <= 121; opt++) {
+		if (opt == UDP_QUIC_ADD_RX_CONNECTION ||
+		    opt == UDP_QUIC_DEL_RX_CONNECTION ||
+		    opt == UDP_QUIC_RX_DROP)
+			continue;
 		ASSERT_EQ(-1, setsockopt(self->tx, SOL_UDP, opt, &ci,
 					 sizeof(ci)));
 		ASSERT_EQ(ENOPROTOOPT, errno);
 	}
 	/* Nobody gets the keys back. */
 	for (opt = 106; opt <= 121; opt++) {
-		if (opt == UDP_QUIC_INFO)
+		if (opt == UDP_QUIC_INFO || opt == UDP_QUIC_RX_DROP)
 			continue;
 		len = sizeof(ci);
 		ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, opt, &ci, &len));

@@ -1,0 +1,775 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: flows of a socket that receive
+ */
+
+#include <crypto/utils.h>
+#include <linux/rhashtable.h>
+#include <linux/slab.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+
+#include "flow_rx.h"
+#include "net.h"
+#include "trace.h"
+
+static const struct rhashtable_params quic_rx_matches_params = {
+	.head_offset = offsetof(struct quic_rx_match, node),
+	.key_offset = offsetof(struct quic_rx_match, tuple),
+	.key_len = sizeof_field(struct quic_rx_match, tuple),
+	.automatic_shrinking = true,
+};
+
+static const struct rhashtable_params quic_rx_ids_params = {
+	.head_offset = offsetof(struct quic_rx_flow, node),
+	.key_offset = offsetof(struct quic_rx_flow, id),
+	.key_len = sizeof_field(struct quic_rx_flow, id),
+	.automatic_shrinking = true,
+};
+
+static void quic_rx_flow_free(struct quic_rx_flow *flow)
+{
+	struct quic_charge charge = flow->charge;
+	unsigned int i;
+
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		if (flow->key[i])
+			quic_rx_key_put(flow->key[i]);
+	}
+	quic_hp_destroy(&flow->hp);
+	kfree_sensitive(flow);
+	quic_charge_drop(&charge);
+}
+
+static void quic_rx_flow_free_work(struct work_struct *work)
+{
+	quic_rx_flow_free(container_of(to_rcu_work(work), struct quic_rx_flow,
+				       rwork));
+}
+
+/**
+ * quic_rx_flow_put - drop a reference
+ * @flow: flow
+ *
+ * Context: process.
+ */
+void quic_rx_flow_put(struct quic_rx_flow *flow)
+{
+	if (!refcount_dec_and_test(&flow->ref))
+		return;
+	quic_charge_removed(&flow->charge);
+	INIT_RCU_WORK(&flow->rwork, quic_rx_flow_free_work);
+	queue_rcu_work(quic_crypto_wq, &flow->rwork);
+}
+
+/* Lengths that the match counts in */
+static struct quic_rx_lens *quic_rx_match_lens(struct quic_rx_flows *fs,
+					       const struct quic_tuple *tuple)
+{
+	return tuple->family == AF_UNSPEC ? &fs->any : &fs->peer;
+}
+
+static int quic_rx_match_add(struct quic_rx_flows *fs,
+			     struct quic_rx_flow *flow,
+			     const struct quic_tuple *tuple)
+{
+	struct quic_rx_lens *lens = quic_rx_match_lens(fs, tuple);
+	struct quic_rx_match *match;
+	int err;
+
+	if (flow->nr_matches >= QUIC_RX_MAX_MATCHES)
+		return -ENOSPC;
+	match = kzalloc_obj(*match, GFP_KERNEL_ACCOUNT);
+	if (!match)
+		return -ENOMEM;
+	match->tuple = *tuple;
+	match->flow = flow;
+	err = rhashtable_lookup_insert_fast(&fs->matches, &match->node,
+					    quic_rx_matches_params);
+	if (err) {
+		kfree(match);
+		/* The table is growing */
+		return err == -EBUSY ? -EAGAIN : err;
+	}
+	list_add(&match->list, &flow->matches);
+	flow->nr_matches++;
+	if (!lens->count[tuple->cid_len]++)
+		WRITE_ONCE(lens->map, lens->map | BIT(tuple->cid_len));
+	return 0;
+}
+
+static void quic_rx_match_remove(struct quic_rx_flows *fs,
+				 struct quic_rx_match *match)
+{
+	struct quic_rx_lens *lens = quic_rx_match_lens(fs, &match->tuple);
+	u8 len = match->tuple.cid_len;
+
+	rhashtable_remove_fast(&fs->matches, &match->node,
+			       quic_rx_matches_params);
+	list_del(&match->list);
+	match->flow->nr_matches--;
+	if (!--lens->count[len])
+		WRITE_ONCE(lens->map, lens->map & ~BIT(len));
+	kfree_rcu(match, rcu);
+}
+
+/* The caller holds quic_rx_flows.lock */
+static struct quic_rx_match *quic_rx_match_find(struct quic_rx_flows *fs,
+						const struct quic_tuple *tuple)
+{
+	return rhashtable_lookup_fast(&fs->matches, tuple,
+				      quic_rx_matches_params);
+}
+
+static bool quic_rx_matches_all(const struct quic_tuple *tuple)
+{
+	return !tuple->cid_len && tuple->family == AF_UNSPEC;
+}
+
+/* A match without connection ID needs a source: that of a connected socket, if
+ * the application names none. It stays this source if the socket is connected
+ * to somebody else later.
+ */
+static int quic_rx_match_complete(const struct quic_rx_flows *fs,
+				  struct quic_tuple *tuple)
+{
+	if (!quic_rx_matches_all(tuple))
+		return 0;
+	return quic_tuple_set_connected(tuple, fs->sk) ? -EINVAL : 0;
+}
+
+/* Find the flow that the argument of an option is about: by its id, or else by
+ * one of its matches. An id and a match must not contradict each other. Return
+ * NULL if neither is there. The caller holds quic_rx_flows.lock.
+ */
+static struct quic_rx_flow *
+quic_rx_flow_find(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		  const struct quic_connection_info_key *key)
+{
+	struct quic_rx_flow *flow = NULL;
+	struct quic_rx_match *match;
+	int err;
+
+	if (key->flow_id)
+		flow = rhashtable_lookup_fast(&fs->ids, &key->flow_id,
+					      quic_rx_ids_params);
+	if (flow && quic_rx_matches_all(tuple))
+		return flow;
+	err = quic_rx_match_complete(fs, tuple);
+	if (err)
+		return ERR_PTR(err);
+	match = quic_rx_match_find(fs, tuple);
+	if (!match && !flow)
+		return NULL;
+	if (match && match->flow->id == key->flow_id)
+		return match->flow;
+	return ERR_PTR(-EADDRINUSE);
+}
+
+/* Remove a flow from the tables. Calls that have its keys finish with them. */
+static void quic_rx_flow_remove(struct quic_rx_flows *fs,
+				struct quic_rx_flow *flow)
+{
+	struct quic_rx_match *match, *next;
+
+	list_for_each_entry_safe(match, next, &flow->matches, list)
+		quic_rx_match_remove(fs, match);
+	if (flow->id)
+		rhashtable_remove_fast(&fs->ids, &flow->node,
+				       quic_rx_ids_params);
+	list_del(&flow->list);
+	fs->nr_flows--;
+	QUIC_DEC_STATS(fs->net, CURR_RX_SW);
+	quic_rx_flow_put(flow);
+}
+
+static struct quic_rx_key *quic_rx_flow_swap_key(struct quic_rx_flow *flow,
+						 u8 gen,
+						 struct quic_rx_key *key)
+{
+	struct quic_rx_key *old;
+
+	spin_lock(&flow->lock);
+	old = flow->key[quic_rx_slot(gen)];
+	flow->key[quic_rx_slot(gen)] = key;
+	spin_unlock(&flow->lock);
+	return old;
+}
+
+/* Key of a live generation, or NULL. Only holders of quic_rx_flows.lock add keys,
+ * but a call may retire one at any time: take a reference.
+ */
+static struct quic_rx_key *quic_rx_flow_hold_key(struct quic_rx_flow *flow,
+						 u8 gen)
+{
+	struct quic_rx_key *key;
+
+	spin_lock(&flow->lock);
+	key = flow->key[quic_rx_slot(gen)];
+	if (key && key->gen == gen)
+		refcount_inc(&key->ref);
+	else
+		key = NULL;
+	spin_unlock(&flow->lock);
+	return key;
+}
+
+static bool quic_rx_no_header_key(const struct quic_connection_info *info,
+				  const struct quic_cipher *cipher)
+{
+	static const u8 zero[QUIC_MAX_KEY_SIZE];
+
+	return !crypto_memneq(info->header_key, zero, cipher->key_size);
+}
+
+/* Does @info say what never changes about the flow? */
+static bool quic_rx_flow_same(const struct quic_rx_flow *flow,
+			      const struct quic_connection_info *info)
+{
+	const struct quic_hp *hp = &flow->hp;
+
+	return info->cipher_type == hp->cipher->type &&
+	       info->key.path_id == flow->path_id &&
+	       (!crypto_memneq(info->header_key, hp->key,
+			       hp->cipher->key_size) ||
+		quic_rx_no_header_key(info, hp->cipher));
+}
+
+static int quic_rx_flow_set_key(struct quic_rx_flow *flow,
+				const struct quic_connection_info *info)
+{
+	struct quic_rx_key *key;
+
+	key = quic_rx_key_alloc(flow->hp.cipher, info);
+	if (IS_ERR(key))
+		return PTR_ERR(key);
+	key = quic_rx_flow_swap_key(flow, key->gen, key);
+	if (key)
+		quic_rx_key_put(key);
+	return 0;
+}
+
+static u8 quic_rx_flow_gen(struct quic_rx_flow *flow)
+{
+	u8 gen;
+
+	spin_lock(&flow->lock);
+	gen = flow->state.gen;
+	spin_unlock(&flow->lock);
+	return gen;
+}
+
+/* The flow exists: @info must be the generation after the current one */
+static int quic_rx_flow_add_gen(struct quic_rx_flow *flow,
+				const struct quic_connection_info *info)
+{
+	u8 gen = info->conn_payload_key_gen;
+	struct quic_rx_key *key;
+	bool equal;
+
+	if (!quic_rx_flow_same(flow, info))
+		return -EADDRINUSE;
+	key = quic_rx_flow_hold_key(flow, gen);
+	if (key) {
+		equal = quic_rx_key_equal(key, info);
+		quic_rx_key_put(key);
+		return equal ? -EEXIST : -EADDRINUSE;
+	}
+	if ((u8)(gen - quic_rx_flow_gen(flow)) != 1)
+		return -EINVAL;
+	return quic_rx_flow_set_key(flow, info);
+}
+
+/* Failures count for all keys of a connection: those who guess must not get more
+ * attempts by key updates
+ */
+static u64 quic_rx_limit(struct net *net, const struct quic_cipher *cipher)
+{
+	u64 limit = READ_ONCE(quic_crypto_net(net)->open_limit);
+
+	return limit ? min(limit, cipher->open_limit) : cipher->open_limit;
+}
+
+static struct quic_rx_flow *
+quic_rx_flow_alloc(struct net *net, const struct quic_connection_info *info)
+{
+	const struct quic_cipher *cipher = quic_cipher_find(info->cipher_type);
+	struct quic_rx_flow *flow;
+	int err;
+
+	flow = kzalloc_obj(*flow, GFP_KERNEL_ACCOUNT);
+	if (!flow)
+		return ERR_PTR(-ENOMEM);
+	err = quic_hp_init(&flow->hp, cipher, info->header_key, 0);
+	if (err) {
+		kfree(flow);
+		return ERR_PTR(err);
+	}
+	INIT_LIST_HEAD(&flow->matches);
+	spin_lock_init(&flow->lock);
+	refcount_set(&flow->ref, 1);
+	flow->id = info->key.flow_id;
+	flow->path_id = info->key.path_id;
+	flow->limit = quic_rx_limit(net, cipher);
+	flow->state.next = info->next_pkt_num;
+	flow->state.gen = info->conn_payload_key_gen;
+	return flow;
+}
+
+static int quic_rx_flow_link(struct quic_rx_flows *fs,
+			     struct quic_rx_flow *flow,
+			     const struct quic_tuple *tuple)
+{
+	int err = 0;
+
+	if (flow->id)
+		err = rhashtable_lookup_insert_fast(&fs->ids, &flow->node,
+						    quic_rx_ids_params);
+	if (err)
+		return err == -EBUSY ? -EAGAIN : err;
+	err = quic_rx_match_add(fs, flow, tuple);
+	if (err) {
+		if (flow->id)
+			rhashtable_remove_fast(&fs->ids, &flow->node,
+					       quic_rx_ids_params);
+		return err;
+	}
+	list_add(&flow->list, &fs->list);
+	fs->nr_flows++;
+	return 0;
+}
+
+static int quic_rx_flow_add_new(struct quic_rx_flows *fs,
+				const struct quic_tuple *tuple,
+				const struct quic_connection_info *info)
+{
+	struct quic_rx_flow *flow;
+	int err;
+
+	if (quic_rx_no_header_key(info, quic_cipher_find(info->cipher_type)))
+		return -ENOENT;
+	flow = quic_rx_flow_alloc(fs->net, info);
+	if (IS_ERR(flow))
+		return PTR_ERR(flow);
+	err = quic_charge_flow(&flow->charge, fs->net);
+	if (!err)
+		err = quic_rx_flow_set_key(flow, info);
+	if (!err)
+		err = quic_rx_flow_link(fs, flow, tuple);
+	if (err) {
+		quic_rx_flow_put(flow);
+		return err;
+	}
+	QUIC_INC_STATS(fs->net, CURR_RX_SW);
+	QUIC_INC_STATS(fs->net, RX_SW);
+	return 0;
+}
+
+/**
+ * quic_rx_flow_add - add a flow, or the next key generation of a flow
+ * @fs: flows of the socket
+ * @tuple: source and connection ID; of a connected socket, its source may be
+ *	   filled in. Nothing of it is needed to update a flow with an id
+ * @info: the rest, checked as far as it does not depend on other flows
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error, which has changed nothing: -EEXIST if the flow
+ * has this very generation, -EADDRINUSE if the id or the match belongs to other
+ * keys, -EINVAL if this is not its next generation or the flow would match all
+ * packets, -ENOENT if there is no flow to update, -EDQUOT or -ENOSPC at the limit
+ * of the user or of the namespace.
+ */
+int quic_rx_flow_add(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		     const struct quic_connection_info *info)
+{
+	struct quic_rx_flow *flow;
+	int err;
+
+	mutex_lock(&fs->lock);
+	flow = quic_rx_flow_find(fs, tuple, &info->key);
+	if (IS_ERR(flow))
+		err = PTR_ERR(flow);
+	else if (flow)
+		err = quic_rx_flow_add_gen(flow, info);
+	else
+		err = quic_rx_flow_add_new(fs, tuple, info);
+	mutex_unlock(&fs->lock);
+	trace_quic_rx_flow_add(fs, tuple, info->key.flow_id, info->cipher_type,
+			       info->conn_payload_key_gen, err);
+	return err;
+}
+
+static int quic_rx_alias_add_locked(struct quic_rx_flows *fs,
+				    struct quic_tuple *tuple, u32 id)
+{
+	struct quic_rx_match *match;
+	struct quic_rx_flow *flow;
+	int err;
+
+	flow = rhashtable_lookup_fast(&fs->ids, &id, quic_rx_ids_params);
+	if (!flow)
+		return -ENOENT;
+	err = quic_rx_match_complete(fs, tuple);
+	if (err)
+		return err;
+	match = quic_rx_match_find(fs, tuple);
+	if (match)
+		return match->flow == flow ? -EEXIST : -EADDRINUSE;
+	return quic_rx_match_add(fs, flow, tuple);
+}
+
+/**
+ * quic_rx_flow_add_alias - let more packets match a flow
+ * @fs: flows of the socket
+ * @tuple: source and connection ID of these packets
+ * @key: id of the flow
+ *
+ * Context: process, sleeps.
+ * Return: 0, -ENOENT if there is no such flow, -EEXIST if it has the match,
+ * -EADDRINUSE if another flow does, -EINVAL if the match would match all packets,
+ * or -ENOSPC if the flow has too many.
+ */
+int quic_rx_flow_add_alias(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+			   const struct quic_connection_info_key *key)
+{
+	int err;
+
+	mutex_lock(&fs->lock);
+	err = quic_rx_alias_add_locked(fs, tuple, key->flow_id);
+	mutex_unlock(&fs->lock);
+	return err;
+}
+
+static int quic_rx_flow_del_gen(struct quic_rx_flow *flow, u8 gen)
+{
+	struct quic_rx_key *key = quic_rx_flow_hold_key(flow, gen);
+	bool mine;
+
+	if (!key)
+		return -ENOKEY;
+	spin_lock(&flow->lock);
+	mine = flow->key[quic_rx_slot(gen)] == key;
+	if (mine)
+		flow->key[quic_rx_slot(gen)] = NULL;
+	spin_unlock(&flow->lock);
+	quic_rx_key_put(key);
+	if (mine)
+		quic_rx_key_put(key);
+	return mine ? 0 : -ENOKEY;
+}
+
+static int quic_rx_flow_del_alias(struct quic_rx_flows *fs,
+				  struct quic_tuple *tuple, u32 id)
+{
+	struct quic_rx_match *match;
+
+	if (quic_rx_match_complete(fs, tuple))
+		return -EINVAL;
+	match = quic_rx_match_find(fs, tuple);
+	if (!match || match->flow->id != id)
+		return -ENOENT;
+	quic_rx_match_remove(fs, match);
+	return 0;
+}
+
+static int quic_rx_flow_del_locked(struct quic_rx_flows *fs,
+				   struct quic_tuple *tuple,
+				   const struct quic_connection_info *info)
+{
+	struct quic_rx_flow *flow;
+
+	if (info->key.flags & QUIC_CONN_ALIAS)
+		return quic_rx_flow_del_alias(fs, tuple, info->key.flow_id);
+	flow = quic_rx_flow_find(fs, tuple, &info->key);
+	if (PTR_ERR_OR_ZERO(flow) == -EINVAL && !info->key.flow_id)
+		return -EINVAL;
+	if (IS_ERR_OR_NULL(flow))
+		return -ENOENT;
+	if (info->key.path_id && info->key.path_id != flow->path_id)
+		return -ENOENT;
+	if (info->key.flags & QUIC_CONN_GENERATION)
+		return quic_rx_flow_del_gen(flow, info->conn_payload_key_gen);
+	quic_rx_flow_remove(fs, flow);
+	return 0;
+}
+
+/**
+ * quic_rx_flow_del - remove a flow, one of its generations or one of its matches
+ * @fs: flows of the socket
+ * @tuple: source and connection ID; not needed for a flow with an id
+ * @info: flow_id, path_id and flags; with QUIC_CONN_GENERATION the generation
+ *
+ * Context: process, sleeps.
+ * Return: 0; -ENOENT if there is no such flow, or no such match of the flow;
+ * -ENOKEY if it does not have the generation; -EINVAL if nothing is named.
+ */
+int quic_rx_flow_del(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		     const struct quic_connection_info *info)
+{
+	int err;
+
+	mutex_lock(&fs->lock);
+	err = quic_rx_flow_del_locked(fs, tuple, info);
+	mutex_unlock(&fs->lock);
+	if (!err)
+		trace_quic_rx_flow_del(fs, tuple, info->key.flow_id,
+				       info->key.flags & QUIC_CONN_GENERATION ?
+				       info->conn_payload_key_gen : -1);
+	return err;
+}
+
+/**
+ * quic_rx_flow_del_all - remove all flows
+ * @fs: flows of the socket
+ *
+ * Context: process, sleeps.
+ */
+void quic_rx_flow_del_all(struct quic_rx_flows *fs)
+{
+	struct quic_rx_flow *flow, *next;
+
+	mutex_lock(&fs->lock);
+	list_for_each_entry_safe(flow, next, &fs->list, list) {
+		quic_rx_flow_remove(fs, flow);
+		cond_resched();
+	}
+	mutex_unlock(&fs->lock);
+}
+
+/* Describe the live generations, newest first */
+static void quic_rx_flow_info_gens(struct quic_rx_flow *flow,
+				   struct quic_info *info)
+{
+	struct quic_info_generation *gen = info->generations;
+	u64 failed = atomic64_read(&flow->failed);
+	const struct quic_rx_key *key;
+	int age;
+
+	spin_lock(&flow->lock);
+	for (age = QUIC_RX_NEXT; age >= QUIC_RX_PREVIOUS; age--) {
+		key = flow->key[quic_rx_slot(quic_rx_gen(&flow->state, age))];
+		if (!key)
+			continue;
+		gen->sealed = key->opened;
+		gen->remaining = flow->limit - min(failed, flow->limit);
+		gen->next_pkt_num = flow->state.next;
+		gen->gen = key->gen;
+		gen->installed = 1;
+		gen++;
+	}
+	spin_unlock(&flow->lock);
+}
+
+/**
+ * quic_rx_flow_info - describe a flow
+ * @fs: flows of the socket
+ * @tuple: source and connection ID; not needed for a flow with an id
+ * @info: flow_id of the flow; its generations are filled in
+ *
+ * Context: process, sleeps.
+ * Return: 0, or -ENOENT if there is no such flow.
+ */
+int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		      struct quic_info *info)
+{
+	struct quic_rx_flow *flow;
+
+	mutex_lock(&fs->lock);
+	info->flows = fs->nr_flows;
+	flow = quic_rx_flow_find(fs, tuple, &info->key);
+	if (IS_ERR(flow) ||
+	    (flow && info->key.path_id && info->key.path_id != flow->path_id))
+		flow = NULL;
+	if (flow)
+		quic_rx_flow_info_gens(flow, info);
+	mutex_unlock(&fs->lock);
+	return flow ? 0 : -ENOENT;
+}
+
+/* One length of connection IDs: first with the source, then with any */
+static const struct quic_rx_match *
+quic_rx_match_len(struct quic_rx_flows *fs, struct quic_tuple *tuple)
+{
+	u32 bit = BIT(tuple->cid_len);
+	const struct quic_rx_match *match = NULL;
+
+	if (READ_ONCE(fs->peer.map) & bit)
+		match = rhashtable_lookup(&fs->matches, tuple,
+					  quic_rx_matches_params);
+	if (match || !(READ_ONCE(fs->any.map) & bit))
+		return match;
+	quic_tuple_clear_dst(tuple);
+	return rhashtable_lookup(&fs->matches, tuple, quic_rx_matches_params);
+}
+
+/**
+ * quic_rx_match - find the most specific match of a packet
+ * @fs: flows of the socket
+ * @src: source of the packet
+ * @cid: what follows the first byte
+ * @len: bytes that can be read at @cid
+ *
+ * Short headers do not say how long their connection ID is: all lengths in use
+ * are tried, the longest one first.
+ *
+ * Context: any, the caller holds rcu_read_lock().
+ * Return: the match, or NULL.
+ */
+const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,
+					  const struct quic_tuple *src,
+					  const u8 *cid, unsigned int len)
+{
+	const struct quic_rx_match *match = NULL;
+	u32 lens = quic_rx_cid_lens(fs);
+	struct quic_tuple tuple;
+	u8 cid_len;
+
+	while (lens && !match) {
+		cid_len = fls(lens) - 1;
+		lens &= ~BIT(cid_len);
+		if (cid_len > len)
+			continue;
+		tuple = *src;
+		tuple.cid_len = cid_len;
+		memcpy(tuple.cid, cid, cid_len);
+		match = quic_rx_match_len(fs, &tuple);
+	}
+	return match;
+}
+
+/**
+ * quic_rx_flow_get - find the flow of a packet
+ * @fs: flows of the socket
+ * @src: source of the packet
+ * @cid: what follows the first byte
+ * @len: bytes that can be read at @cid; becomes the length of the connection ID
+ *
+ * Context: process.
+ * Return: the flow, with a reference, or NULL.
+ */
+struct quic_rx_flow *quic_rx_flow_get(struct quic_rx_flows *fs,
+				      const struct quic_tuple *src,
+				      const u8 *cid, unsigned int *len)
+{
+	const struct quic_rx_match *match;
+	struct quic_rx_flow *flow = NULL;
+
+	rcu_read_lock();
+	match = quic_rx_match(fs, src, cid, *len);
+	if (match && refcount_inc_not_zero(&match->flow->ref)) {
+		flow = match->flow;
+		*len = match->tuple.cid_len;
+	}
+	rcu_read_unlock();
+	return flow;
+}
+
+/**
+ * quic_rx_keys_get - get the keys of a flow for one call
+ * @keys: filled in
+ * @flow: flow
+ *
+ * Context: process.
+ */
+void quic_rx_keys_get(struct quic_rx_keys *keys, struct quic_rx_flow *flow)
+{
+	unsigned int i;
+
+	memset(keys->opened, 0, sizeof(keys->opened));
+	spin_lock(&flow->lock);
+	keys->state = flow->state;
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		keys->key[i] = flow->key[i];
+		if (keys->key[i])
+			refcount_inc(&keys->key[i]->ref);
+	}
+	spin_unlock(&flow->lock);
+	for (i = 0; i < QUIC_RX_SLOTS; i++)
+		keys->prot[i] = quic_rx_key_prot(keys->key[i], flow->path_id,
+						 &flow->hp);
+}
+
+/* Add what a call has opened. Return the key that is retired by this, if any:
+ * with a new current generation, the one before the previous one has to go.
+ */
+static struct quic_rx_key *quic_rx_keys_merge(struct quic_rx_keys *keys,
+					      struct quic_rx_flow *flow)
+{
+	struct quic_rx_key *old = NULL;
+	unsigned int i;
+
+	spin_lock(&flow->lock);
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		if (keys->key[i])
+			keys->key[i]->opened += keys->opened[i];
+	}
+	if (quic_rx_merge(&flow->state, &keys->state)) {
+		i = quic_rx_slot(flow->state.gen - 2);
+		old = flow->key[i];
+		flow->key[i] = NULL;
+	}
+	spin_unlock(&flow->lock);
+	return old;
+}
+
+/**
+ * quic_rx_keys_put - give back the keys of a flow
+ * @keys: keys of quic_rx_keys_get()
+ * @flow: flow
+ * @peek: the packets stay in the queue: the flow must not change
+ *
+ * Context: process, sleeps.
+ */
+void quic_rx_keys_put(struct quic_rx_keys *keys, struct quic_rx_flow *flow,
+		      bool peek)
+{
+	struct quic_rx_key *old = NULL;
+	unsigned int i;
+
+	if (!peek)
+		old = quic_rx_keys_merge(keys, flow);
+	if (old)
+		quic_rx_key_put(old);
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		if (keys->key[i])
+			quic_rx_key_put(keys->key[i]);
+	}
+}
+
+/**
+ * quic_rx_flows_init - set up the tables of a socket
+ * @fs: filled in
+ * @sk: socket
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error.
+ */
+int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk)
+{
+	int err;
+
+	fs->sk = sk;
+	fs->net = sock_net(sk);
+	mutex_init(&fs->lock);
+	INIT_LIST_HEAD(&fs->list);
+	err = rhashtable_init(&fs->matches, &quic_rx_matches_params);
+	if (err)
+		return err;
+	err = rhashtable_init(&fs->ids, &quic_rx_ids_params);
+	if (err)
+		rhashtable_destroy(&fs->matches);
+	return err;
+}
+
+/**
+ * quic_rx_flows_destroy - free the tables
+ * @fs: flows of a socket, all removed, a grace period after nobody finds the
+ *	socket any more
+ *
+ * Context: process, sleeps.
+ */
+void quic_rx_flows_destroy(struct quic_rx_flows *fs)
+{
+	rhashtable_destroy(&fs->ids);
+	rhashtable_destroy(&fs->matches);
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection: flows of a socket that receive
+ */
+#ifndef _NET_QUIC_FLOW_RX_H
+#define _NET_QUIC_FLOW_RX_H
+
+#include <linux/atomic.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/rhashtable-types.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "charge.h"
+#include "key_rx.h"
+#include "tuple.h"
+
+struct net;
+struct quic_rx_flow;
+struct sock;
+
+/**
+ * DOC: locking of reception
+ *
+ * quic_rx_flows.lock (mutex) serialises ADD and DEL on a socket. It protects
+ * membership in the tables and lists, and the bitmaps of lengths.
+ *
+ * quic_rx_flow.lock (spinlock) nests inside it. It protects the state of the flow
+ * and its keys, never crypto: a call copies the state, takes a reference on each
+ * key, and adds what it has opened to the state when it is done. It is not taken
+ * in softirq.
+ *
+ * Matches are looked up under RCU, in recvmsg() and, for UDP_QUIC_RX_DROP, in
+ * softirq, even while the socket is being closed. So the tables stay for a grace
+ * period. References on flows and keys are taken and dropped in process context
+ * only.
+ */
+
+/* A connection has a handful of connection IDs, and seldom more than two paths */
+#define QUIC_RX_MAX_MATCHES	64
+
+/**
+ * struct quic_rx_match - what packets of a flow look like
+ * @node: entry in quic_rx_flows.matches
+ * @list: entry in quic_rx_flow.matches
+ * @tuple: source, or any, and connection ID
+ * @flow: flow
+ * @rcu: deferred free
+ */
+struct quic_rx_match {
+	struct rhash_head node;
+	struct list_head list;
+	struct quic_tuple tuple;
+	struct quic_rx_flow *flow;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct quic_rx_flow - keys of a connection
+ * @node: entry in quic_rx_flows.ids if @id is not 0
+ * @list: entry in quic_rx_flows.list
+ * @matches: all matches
+ * @nr_matches: their number
+ * @id: handle chosen by the application, 0 if there is none
+ * @path_id: path of multipath QUIC
+ * @limit: upper limit of @failed, RFC 9001 6.6
+ * @failed: packets that failed to open, with whatever key
+ * @ref: one reference of the tables and one of each call; the last one frees by
+ *	 @rwork
+ * @hp: header protection
+ * @charge: what the flow counts as in the limits
+ * @lock: protects @state and @key
+ * @state: what was opened
+ * @key: live generations, by quic_rx_slot()
+ * @rwork: deferred free
+ */
+struct quic_rx_flow {
+	struct rhash_head node;
+	struct list_head list;
+	struct list_head matches;
+	unsigned int nr_matches;
+	u32 id;
+	u32 path_id;
+	u64 limit;
+	atomic64_t failed;
+	refcount_t ref;
+	struct quic_hp hp;
+	struct quic_charge charge;
+	spinlock_t lock;	/* see above */
+	struct quic_rx_state state;
+	struct quic_rx_key *key[QUIC_RX_SLOTS];
+	struct rcu_work rwork;
+};
+
+/**
+ * struct quic_rx_lens - lengths of connection IDs in use
+ * @map: bit n if there are matches of n bytes
+ * @count: number of these matches
+ */
+struct quic_rx_lens {
+	u32 map;
+	unsigned int count[QUIC_MAX_CONNECTION_ID_SIZE + 1];
+};
+
+/**
+ * struct quic_rx_flows - flows of a socket that receive
+ * @sk: socket
+ * @net: namespace of the socket, which outlives the socket
+ * @lock: serialises ADD and DEL
+ * @list: all flows, protected by @lock
+ * @matches: matches of all flows, by tuple
+ * @ids: flows with an id
+ * @nr_flows: number of all flows
+ * @any: lengths of connection IDs in matches with any source
+ * @peer: the same with a certain source
+ */
+struct quic_rx_flows {
+	const struct sock *sk;
+	struct net *net;
+	struct mutex lock;	/* ADD and DEL, see above */
+	struct list_head list;
+	struct rhashtable matches;
+	struct rhashtable ids;
+	unsigned int nr_flows;
+	struct quic_rx_lens any;
+	struct quic_rx_lens peer;
+};
+
+/**
+ * struct quic_rx_keys - the keys of a flow, as one call uses them
+ * @state: copy of the flow's state, updated by quic_rx_opened()
+ * @key: live generations, with a reference, by quic_rx_slot()
+ * @prot: protection by each of them, or by header protection alone
+ * @opened: packets that this call has opened with each of them
+ */
+struct quic_rx_keys {
+	struct quic_rx_state state;
+	struct quic_rx_key *key[QUIC_RX_SLOTS];
+	struct quic_prot prot[QUIC_RX_SLOTS];
+	unsigned int opened[QUIC_RX_SLOTS];
+};
+
+int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk);
+void quic_rx_flows_destroy(struct quic_rx_flows *fs);
+int quic_rx_flow_add(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		     const struct quic_connection_info *info);
+int quic_rx_flow_add_alias(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+			   const struct quic_connection_info_key *key);
+int quic_rx_flow_del(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		     const struct quic_connection_info *info);
+void quic_rx_flow_del_all(struct quic_rx_flows *fs);
+int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
+		      struct quic_info *info);
+const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,
+					  const struct quic_tuple *src,
+					  const u8 *cid, unsigned int len);
+struct quic_rx_flow *quic_rx_flow_get(struct quic_rx_flows *fs,
+				      const struct quic_tuple *src,
+				      const u8 *cid, unsigned int *len);
+void quic_rx_flow_put(struct quic_rx_flow *flow);
+void quic_rx_keys_get(struct quic_rx_keys *keys, struct quic_rx_flow *flow);
+void quic_rx_keys_put(struct quic_rx_keys *keys, struct quic_rx_flow *flow,
+		      bool peek);
+
+/* Lengths of connection IDs in use, as a bitmap */
+static inline u32 quic_rx_cid_lens(const struct quic_rx_flows *fs)
+{
+	return READ_ONCE(fs->any.map) | READ_ONCE(fs->peer.map);
+}
+
+/* May no more packets of the flow fail? */
+static inline bool quic_rx_flow_expired(const struct quic_rx_flow *flow)
+{
+	return atomic64_read(&flow->failed) >= flow->limit;
+}
+
+#endif /* _NET_QUIC_FLOW_RX_H */

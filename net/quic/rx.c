@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: recvmsg()
+ *
+ * UDP calls quic_recv() to copy a datagram to the user. Each packet is copied to
+ * a buffer, opened there, and copied on only after its tag was verified. What
+ * does not open is copied from the skb, which is never written.
+ */
+
+#include <linux/math.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <linux/socket.h>
+#include <linux/uio.h>
+#include <net/compat.h>
+#include <net/quic.h>
+#include <net/sock.h>
+
+#include "batch.h"
+#include "net.h"
+#include "sock.h"
+#include "trace.h"
+
+/* First byte and connection ID */
+#define QUIC_RX_HEAD	(1 + QUIC_MAX_CONNECTION_ID_SIZE)
+
+/**
+ * struct quic_rx - one recvmsg() call
+ * @urx: what UDP knows of the call
+ * @fs: flows of the socket
+ * @layout: geometry of the packets
+ * @src: source of the packets
+ * @packets: control message UDP_QUIC_DECRYPT, an element for each packet
+ * @one: storage of @packets for a single packet
+ * @copy: buffer for a packet, NULL at first
+ */
+struct quic_rx {
+	const struct udp_ulp_rx *urx;
+	struct quic_rx_flows *fs;
+	struct quic_layout layout;
+	struct quic_tuple src;
+	struct quic_rx_packet *packets;
+	struct quic_rx_packet one;
+	u8 *copy;
+};
+
+/**
+ * struct quic_rx_run - successive packets of a flow
+ * @flow: flow
+ * @keys: keys of the flow
+ * @op: operation
+ * @batch: the packets
+ * @first: index of the first one in the call
+ */
+struct quic_rx_run {
+	struct quic_rx_flow *flow;
+	struct quic_rx_keys keys;
+	struct quic_op *op;
+	struct quic_batch batch;
+	unsigned int first;
+};
+
+/* Bytes of packet @i that the user gets */
+static unsigned int quic_rx_user_len(const struct quic_rx *rx, unsigned int i)
+{
+	unsigned int off = i * rx->layout.stride;
+
+	return off < rx->urx->len ?
+	       min(quic_layout_pkt_len(&rx->layout, i), rx->urx->len - off) : 0;
+}
+
+static bool quic_rx_truncated(const struct quic_rx *rx, unsigned int i)
+{
+	return quic_rx_user_len(rx, i) < quic_layout_pkt_len(&rx->layout, i);
+}
+
+/* Hand up a packet as it was on the wire */
+static int quic_rx_wire(const struct quic_rx *rx, unsigned int i)
+{
+	unsigned int len = quic_rx_user_len(rx, i);
+
+	if (!len)
+		return 0;
+	return skb_copy_datagram_msg(rx->urx->skb, i * rx->layout.stride,
+				     rx->urx->msg, len);
+}
+
+/* Hand up the copy of a packet that the user has room for */
+static int quic_rx_plain(const struct quic_rx *rx, unsigned int i)
+{
+	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
+
+	return copy_to_iter(rx->copy, len, &rx->urx->msg->msg_iter) == len ?
+	       0 : -EFAULT;
+}
+
+/* First bytes of a packet, at most QUIC_RX_HEAD. Return their number. */
+static unsigned int quic_rx_head(const struct quic_rx *rx, unsigned int i,
+				 u8 *head)
+{
+	unsigned int len = min(quic_layout_pkt_len(&rx->layout, i),
+			       QUIC_RX_HEAD);
+
+	return skb_copy_bits(rx->urx->skb, i * rx->layout.stride, head, len) ?
+	       0 : len;
+}
+
+static bool quic_rx_too_short(unsigned int len, unsigned int cid_len)
+{
+	return len < quic_sample_off(cid_len) + QUIC_HP_SAMPLE_SIZE;
+}
+
+/* Status of a packet that matches no flow. One that is too short for any flow is
+ * told apart from one with an unknown connection ID.
+ */
+static u8 quic_rx_unmatched(const struct quic_rx *rx, unsigned int len)
+{
+	u32 lens = quic_rx_cid_lens(rx->fs);
+
+	if (lens && quic_rx_too_short(len, __ffs(lens)))
+		return QUIC_RX_TOO_SHORT;
+	return QUIC_RX_NO_FLOW;
+}
+
+/* Find the flow of packet @i, whose first bytes are @head, and note what is known
+ * of the packet. Return NULL if it cannot be opened; its status says why.
+ */
+static struct quic_rx_flow *quic_rx_find(struct quic_rx *rx, unsigned int i,
+					 const u8 *head, unsigned int n)
+{
+	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
+	struct quic_rx_packet *p = &rx->packets[i];
+	struct quic_rx_flow *flow = NULL;
+
+	if (n && head[0] & QUIC_HDR_LONG) {
+		p->status = QUIC_RX_NOT_1RTT;
+		return NULL;
+	}
+	if (n--)
+		flow = quic_rx_flow_get(rx->fs, &rx->src, head + 1, &n);
+	if (!flow) {
+		p->status = quic_rx_unmatched(rx, len);
+		return NULL;
+	}
+	p->flow_id = flow->id;
+	p->conn_id_length = n;
+	p->status = QUIC_RX_NOT_TRIED;
+	if (quic_rx_too_short(len, n))
+		p->status = QUIC_RX_TOO_SHORT;
+	else if (!quic_rx_truncated(rx, i))
+		return flow;
+	quic_rx_flow_put(flow);
+	return NULL;
+}
+
+/* How many packets from @i on belong to the flow of packet @i, whose first bytes
+ * are @head? They do if they have the same bytes wherever a connection ID in use
+ * could be.
+ */
+static unsigned int quic_rx_run_len(const struct quic_rx *rx, unsigned int i,
+				    const u8 *head, unsigned int n)
+{
+	const struct quic_rx_packet *p = &rx->packets[i];
+	unsigned int cmp = fls(quic_rx_cid_lens(rx->fs));
+	unsigned int first = i;
+	u8 next[QUIC_RX_HEAD];
+
+	while (++i < rx->layout.npkts && cmp && cmp <= n) {
+		if (quic_rx_truncated(rx, i) ||
+		    quic_rx_too_short(quic_layout_pkt_len(&rx->layout, i),
+				      p->conn_id_length))
+			break;
+		if (quic_rx_head(rx, i, next) < cmp ||
+		    next[0] & QUIC_HDR_LONG ||
+		    memcmp(next + 1, head + 1, cmp - 1))
+			break;
+		rx->packets[i] = *p;
+	}
+	return i - first;
+}
+
+static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
+			   struct quic_rx_packet *p, int err)
+{
+	p->status = QUIC_RX_NOT_TRIED;
+	if (err != -EBADMSG)
+		return;
+	p->status = QUIC_RX_AUTH_FAILED;
+	if (!rx->urx->peek)
+		atomic64_inc(&run->flow->failed);
+}
+
+/* Open packet @i of a run in rx->copy. The header of a packet without a key is
+ * unprotected all the same.
+ */
+static void quic_rx_open_copy(struct quic_rx *rx, struct quic_rx_run *run,
+			      unsigned int i)
+{
+	struct quic_rx_packet *p = &rx->packets[run->first + i];
+	unsigned int len = quic_batch_pkt_len(&run->batch, i), slot;
+	struct quic_pkt pkt = { .data = rx->copy };
+	struct quic_rx_keys *keys = &run->keys;
+	enum quic_rx_age age;
+	int err;
+
+	quic_open_header(run->op, i, &pkt, keys->state.next);
+	/* Either Key Phase takes the same way from here if it has a key: time must
+	 * not tell one from the other (RFC 9001 9.5)
+	 */
+	age = quic_rx_choose(&keys->state, pkt.pn,
+			     pkt.data[0] & QUIC_HDR_KEY_PHASE);
+	slot = quic_rx_slot(quic_rx_gen(&keys->state, age));
+	p->status = QUIC_RX_KEY_PHASE;
+	if (keys->key[slot]) {
+		run->op->prot = &keys->prot[slot];
+		err = quic_open(run->op, &pkt, len);
+		if (err) {
+			quic_rx_failed(rx, run, p, err);
+			return;
+		}
+		p->status = QUIC_RX_OPENED;
+		p->key_gen = keys->key[slot]->gen;
+		keys->opened[slot]++;
+		quic_rx_opened(&keys->state, age, pkt.pn);
+	}
+	p->pkt_num = pkt.pn;
+	p->pkt_num_length = pkt.pn_len;
+}
+
+static int quic_rx_open_one(struct quic_rx *rx, struct quic_rx_run *run,
+			    unsigned int i)
+{
+	struct quic_rx_packet *p = &rx->packets[run->first + i];
+	const struct quic_batch *b = &run->batch;
+
+	if (quic_rx_flow_expired(run->flow))
+		p->status = QUIC_RX_KEY_LIMIT;
+	else if (!skb_copy_bits(b->skb, quic_batch_pkt_off(b, i), rx->copy,
+				quic_batch_pkt_len(b, i)))
+		quic_rx_open_copy(rx, run, i);
+	if (p->status == QUIC_RX_OPENED || p->status == QUIC_RX_KEY_PHASE)
+		return quic_rx_plain(rx, run->first + i);
+	return quic_rx_wire(rx, run->first + i);
+}
+
+/* Memory that opening needs, and the masks of all packets of a run */
+static int quic_rx_run_prepare(struct quic_rx *rx, struct quic_rx_run *run)
+{
+	int err;
+
+	if (!rx->copy)
+		rx->copy = kmalloc(rx->layout.stride,
+				   GFP_KERNEL | __GFP_NOWARN);
+	if (!rx->copy)
+		return -ENOMEM;
+	run->op = quic_op_alloc(run->keys.prot, QUIC_RX_SLOTS, &run->batch);
+	if (!run->op)
+		return -ENOMEM;
+	err = quic_open_masks(run->op);
+	if (err) {
+		quic_op_free(run->op);
+		run->op = NULL;
+	}
+	return err;
+}
+
+/* Open the packets of a run and hand them up. For lack of memory they are handed
+ * up as they were on the wire.
+ */
+static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
+{
+	unsigned int n = run->batch.layout.npkts, i;
+	int err = 0;
+
+	quic_rx_keys_get(&run->keys, run->flow);
+	if (quic_rx_run_prepare(rx, run)) {
+		for (i = 0; i < n && !err; i++)
+			err = quic_rx_wire(rx, run->first + i);
+	} else {
+		for (i = 0; i < n && !err; i++)
+			err = quic_rx_open_one(rx, run, i);
+		quic_op_free(run->op);
+	}
+	quic_rx_keys_put(&run->keys, run->flow, rx->urx->peek);
+	return err;
+}
+
+/* Packets from @i on: one that cannot be opened, or a run. Return their number,
+ * or a negative error.
+ */
+static int quic_rx_packets(struct quic_rx *rx, unsigned int i)
+{
+	const struct quic_layout *l = &rx->layout;
+	struct quic_rx_run run = { .first = i };
+	struct quic_layout *bl = &run.batch.layout;
+	u8 head[QUIC_RX_HEAD];
+	unsigned int n;
+	int err;
+
+	n = quic_rx_head(rx, i, head);
+	run.flow = quic_rx_find(rx, i, head, n);
+	if (!run.flow)
+		return quic_rx_wire(rx, i) ?: 1;
+	run.batch.skb = rx->urx->skb;
+	run.batch.off = i * l->stride;
+	run.batch.cid_len = rx->packets[i].conn_id_length;
+	bl->npkts = quic_rx_run_len(rx, i, head, n);
+	bl->stride = l->stride;
+	bl->wire_len = min(bl->npkts * l->stride, l->wire_len - run.batch.off);
+	err = quic_rx_run(rx, &run);
+	quic_rx_flow_put(run.flow);
+	return err ?: bl->npkts;
+}
+
+static void quic_rx_count_one(const struct quic_rx *rx, unsigned int i)
+{
+	struct net *net = rx->fs->net;
+
+	switch (rx->packets[i].status) {
+	case QUIC_RX_OPENED:
+		QUIC_INC_STATS(net, RX_SW_PACKETS);
+		QUIC_ADD_STATS(net, RX_SW_BYTES,
+			       quic_layout_pkt_len(&rx->layout, i));
+		return;
+	case QUIC_RX_NOT_1RTT:
+		return;
+	case QUIC_RX_KEY_PHASE:
+		QUIC_INC_STATS(net, RX_KEY_PHASE);
+		break;
+	case QUIC_RX_AUTH_FAILED:
+		QUIC_INC_STATS(net, DECRYPT_ERROR);
+		break;
+	case QUIC_RX_NO_FLOW:
+		QUIC_INC_STATS(net, RX_NO_FLOW);
+		break;
+	case QUIC_RX_TOO_SHORT:
+		QUIC_INC_STATS(net, RX_MALFORMED);
+		break;
+	case QUIC_RX_KEY_LIMIT:
+		QUIC_INC_STATS(net, RX_KEY_LIMIT);
+		break;
+	}
+	trace_quic_open_error(rx->fs, &rx->packets[i], i, rx->layout.npkts);
+}
+
+static void quic_rx_count(const struct quic_rx *rx)
+{
+	unsigned int i;
+
+	for (i = 0; i < rx->layout.npkts; i++)
+		quic_rx_count_one(rx, i);
+}
+
+static void quic_rx_layout(struct quic_layout *l, const struct sk_buff *skb)
+{
+	l->wire_len = skb->len;
+	l->stride = skb->len;
+	l->npkts = 1;
+	if (!(skb_shinfo(skb)->gso_type & SKB_GSO_UDP_L4) ||
+	    !skb_shinfo(skb)->gso_size)
+		return;
+	l->stride = skb_shinfo(skb)->gso_size;
+	l->npkts = max(DIV_ROUND_UP(skb->len, l->stride), 1);
+}
+
+static size_t quic_rx_cmsg_len(const struct quic_rx *rx)
+{
+	return rx->layout.npkts * sizeof(*rx->packets);
+}
+
+/* Has the control buffer room for an element for each packet? More packets than
+ * UDP makes of a call can only come from a device that lies about them.
+ */
+static bool quic_rx_room(const struct quic_rx *rx)
+{
+	const struct msghdr *msg = rx->urx->msg;
+	size_t hdr = sizeof(struct cmsghdr);
+
+#ifdef CONFIG_COMPAT
+	if (msg->msg_flags & MSG_CMSG_COMPAT)
+		hdr = sizeof(struct compat_cmsghdr);
+#endif
+	return rx->layout.npkts <= UDP_MAX_SEGMENTS && !rx->urx->off &&
+	       msg->msg_control &&
+	       msg->msg_controllen >= hdr + quic_rx_cmsg_len(rx);
+}
+
+/* A packet is opened only if the program is told so */
+static int quic_rx_no_room(const struct quic_rx *rx)
+{
+	const struct udp_ulp_rx *urx = rx->urx;
+
+	urx->msg->msg_flags |= MSG_CTRUNC;
+	if (!urx->peek)
+		QUIC_INC_STATS(rx->fs->net, RX_NO_ROOM);
+	return skb_copy_datagram_msg(urx->skb, urx->off, urx->msg, urx->len);
+}
+
+static int quic_rx_all(struct quic_rx *rx)
+{
+	unsigned int i = 0;
+	int n;
+
+	quic_tuple_set_src(&rx->src, rx->urx->skb);
+	while (i < rx->layout.npkts) {
+		n = quic_rx_packets(rx, i);
+		if (n < 0)
+			return n;
+		i += n;
+	}
+	return put_cmsg(rx->urx->msg, SOL_UDP, UDP_QUIC_DECRYPT,
+			quic_rx_cmsg_len(rx), rx->packets);
+}
+
+/**
+ * quic_recv - &udp_ulp_ops.recv of this ULP
+ * @sk: socket that has or had flows that receive
+ * @ulp: state of this ULP
+ * @urx: datagram, and message of the user
+ *
+ * Context: process, socket not locked, sleeps.
+ * Return: 0 or -EFAULT.
+ */
+int quic_recv(struct sock *sk, struct udp_ulp *ulp,
+	      const struct udp_ulp_rx *urx)
+{
+	struct quic_rx rx = {
+		.urx	= urx,
+		.fs	= quic_sock_rx(ulp),
+	};
+	int err;
+
+	quic_rx_layout(&rx.layout, urx->skb);
+	if (!quic_rx_room(&rx))
+		return quic_rx_no_room(&rx);
+	rx.packets = &rx.one;
+	if (rx.layout.npkts > 1)
+		rx.packets = kcalloc(rx.layout.npkts, sizeof(*rx.packets),
+				     GFP_KERNEL);
+	if (!rx.packets)
+		return quic_rx_no_room(&rx);
+	err = quic_rx_all(&rx);
+	if (!err && !urx->peek)
+		quic_rx_count(&rx);
+	kfree_sensitive(rx.copy);
+	if (rx.packets != &rx.one)
+		kfree(rx.packets);
+	return err;
+}
+
+static bool quic_rx_wanted(struct quic_rx_flows *fs,
+			   const struct quic_tuple *src,
+			   const struct sk_buff *skb, unsigned int off,
+			   unsigned int len)
+{
+	u8 head[QUIC_RX_HEAD];
+
+	len = min(len, QUIC_RX_HEAD);
+	if (!len || skb_copy_bits(skb, off, head, len))
+		return true;
+	return head[0] & QUIC_HDR_LONG ||
+	       quic_rx_match(fs, src, head + 1, len - 1);
+}
+
+/**
+ * quic_drops - &udp_ulp_ops.drops of this ULP, for UDP_QUIC_RX_DROP
+ * @ulp: state of this ULP
+ * @skb: datagram, or several of them
+ *
+ * Context: softirq, rcu_read_lock() is held.
+ * Return: true if the socket has the option, all packets have short headers, and
+ * none has a flow.
+ */
+bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb)
+{
+	const struct quic_sock *qs = container_of(ulp, struct quic_sock, ulp);
+	struct quic_rx_flows *fs = quic_sock_rx(ulp);
+	struct quic_tuple src = {};
+	struct quic_layout l;
+	unsigned int i;
+
+	if (!READ_ONCE(qs->drop))
+		return false;
+	quic_rx_layout(&l, skb);
+	if (l.npkts > UDP_MAX_SEGMENTS)
+		return false;
+	quic_tuple_set_src(&src, skb);
+	for (i = 0; i < l.npkts; i++) {
+		if (quic_rx_wanted(fs, &src, skb, i * l.stride,
+				   quic_layout_pkt_len(&l, i)))
+			return false;
+	}
+	QUIC_ADD_STATS(fs->net, RX_DROPPED, l.npkts);
+	return true;
+}
