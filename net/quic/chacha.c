@@ -72,8 +72,8 @@ static void quic_poly1305_padded(struct poly1305_desc_ctx *poly, const u8 *data,
 }
 
 /* Encrypt or decrypt the first part of the payload to @head, behind the block
- * that precedes it, and key Poly1305 with this block. Return the bytes of payload
- * in @head.
+ * that precedes it, and key Poly1305 with this block. Return the bytes of
+ * payload in @head.
  */
 static unsigned int quic_chacha_head(struct chacha_state *state,
 				     struct poly1305_desc_ctx *poly, u8 *head,

@@ -32,11 +32,11 @@ struct quic_pkt;
  *	  the header-protection sample of packet i to &quic_op.samples + i *
  *	  QUIC_HP_SAMPLE_SIZE. Context: as the gfp flags of the protection say.
  *	  Return: 0 or a negative error
- * @open: verifies and decrypts a packet of @len bytes in place, as &quic_pkt.data
- *	  points to contiguous memory that kmalloc() has returned; its header is
- *	  unprotected. Context: as of @seal. Return: 0; -EBADMSG if the packet is
- *	  not authentic; or another negative error. With an error the payload is
- *	  in no defined state
+ * @open: verifies and decrypts a packet of @len bytes in place, as
+ *	  &quic_pkt.data points to contiguous memory that kmalloc() has
+ *	  returned; its header is unprotected. Context: as of @seal. Return: 0;
+ *	  -EBADMSG if the packet is not authentic; or another negative error.
+ *	  With an error the payload is in no defined state
  * @masks: computes the header-protection masks of all packets of an operation
  *	   (RFC 9001 5.4) from their samples; the first QUIC_HP_MASK_SIZE bytes
  *	   of each sample become its mask. Context and return value: as of @seal

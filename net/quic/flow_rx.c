@@ -196,8 +196,8 @@ static struct quic_rx_key *quic_rx_flow_swap_key(struct quic_rx_flow *flow,
 	return old;
 }
 
-/* Key of a live generation, or NULL. Only holders of quic_rx_flows.lock add keys,
- * but a call may retire one at any time: take a reference.
+/* Key of a live generation, or NULL. Only holders of quic_rx_flows.lock add
+ * keys, but a call may retire one at any time: take a reference.
  */
 static struct quic_rx_key *quic_rx_flow_hold_key(struct quic_rx_flow *flow,
 						 u8 gen)
@@ -280,8 +280,8 @@ static int quic_rx_flow_add_gen(struct quic_rx_flow *flow,
 	return quic_rx_flow_set_key(flow, info);
 }
 
-/* Failures count for all keys of a connection: those who guess must not get more
- * attempts by key updates
+/* Failures count for all keys of a connection: those who guess must not get
+ * more attempts by key updates
  */
 static u64 quic_rx_limit(struct net *net, const struct quic_cipher *cipher)
 {
@@ -376,8 +376,8 @@ static int quic_rx_flow_add_new(struct quic_rx_flows *fs,
  * Return: 0 or a negative error, which has changed nothing: -EEXIST if the flow
  * has this very generation, -EADDRINUSE if the id or the match belongs to other
  * keys, -EINVAL if this is not its next generation or the flow would match all
- * packets, -ENOENT if there is no flow to update, -EDQUOT or -ENOSPC at the limit
- * of the user or of the namespace.
+ * packets, -ENOENT if there is no flow to update, -EDQUOT or -ENOSPC at the
+ * limit of the user or of the namespace.
  */
 int quic_rx_flow_add(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 		     const struct quic_connection_info *info)
@@ -426,8 +426,8 @@ static int quic_rx_alias_add_locked(struct quic_rx_flows *fs,
  *
  * Context: process, sleeps.
  * Return: 0, -ENOENT if there is no such flow, -EEXIST if it has the match,
- * -EADDRINUSE if another flow does, -EINVAL if the match would match all packets,
- * or -ENOSPC if the flow has too many.
+ * -EADDRINUSE if another flow does, -EINVAL if the match would match all
+ * packets, or -ENOSPC if the flow has too many.
  */
 int quic_rx_flow_add_alias(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 			   const struct quic_connection_info_key *key)
@@ -494,7 +494,7 @@ static int quic_rx_flow_del_locked(struct quic_rx_flows *fs,
 }
 
 /**
- * quic_rx_flow_del - remove a flow, one of its generations or one of its matches
+ * quic_rx_flow_del - remove a flow, or one of its generations or matches
  * @fs: flows of the socket
  * @tuple: source and connection ID; not needed for a flow with an id
  * @info: flow_id, path_id and flags; with QUIC_CONN_GENERATION the generation

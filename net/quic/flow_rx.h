@@ -27,18 +27,18 @@ struct sock;
  * quic_rx_flows.lock (mutex) serialises ADD and DEL on a socket. It protects
  * membership in the tables and lists, and the bitmaps of lengths.
  *
- * quic_rx_flow.lock (spinlock) nests inside it. It protects the state of the flow
- * and its keys, never crypto: a call copies the state, takes a reference on each
- * key, and adds what it has opened to the state when it is done. It is not taken
- * in softirq.
+ * quic_rx_flow.lock (spinlock) nests inside it. It protects the state of the
+ * flow and its keys, never crypto: a call copies the state, takes a reference
+ * on each key, and adds what it has opened to the state when it is done. It is
+ * not taken in softirq.
  *
  * Matches are looked up under RCU, in recvmsg() and, for UDP_QUIC_RX_DROP, in
- * softirq, even while the socket is being closed. So the tables stay for a grace
- * period. References on flows and keys are taken and dropped in process context
- * only.
+ * softirq, even while the socket is being closed. So the tables stay for a
+ * grace period. References on flows and keys are taken and dropped in process
+ * context only.
  */
 
-/* A connection has a handful of connection IDs, and seldom more than two paths */
+/* A connection has a handful of connection IDs, and seldom many paths */
 #define QUIC_RX_MAX_MATCHES	64
 
 /**
@@ -170,10 +170,11 @@ static inline u32 quic_rx_cid_lens(const struct quic_rx_flows *fs)
 	return READ_ONCE(fs->any.map) | READ_ONCE(fs->peer.map);
 }
 
-/* May no more packets of the flow fail? */
-static inline bool quic_rx_flow_expired(const struct quic_rx_flow *flow)
+/* May no more packets of the flow fail, once @more have failed? */
+static inline bool quic_rx_flow_expired(const struct quic_rx_flow *flow,
+					unsigned int more)
 {
-	return atomic64_read(&flow->failed) >= flow->limit;
+	return atomic64_read(&flow->failed) + more >= flow->limit;
 }
 
 #endif /* _NET_QUIC_FLOW_RX_H */

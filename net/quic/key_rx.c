@@ -22,8 +22,8 @@
  * The previous and the next generation have the same Key Phase bit: packets of
  * the previous one have smaller numbers than any of the current one.
  *
- * Return: the generation. Nothing is authentic yet, so that it may be wrong; the
- * packet then fails to open.
+ * Return: the generation. Nothing is authentic yet, so that it may be wrong;
+ * the packet then fails to open.
  */
 enum quic_rx_age quic_rx_choose(const struct quic_rx_state *s, u64 pn,
 				bool phase)
@@ -39,7 +39,7 @@ enum quic_rx_age quic_rx_choose(const struct quic_rx_state *s, u64 pn,
  * @age: generation that has opened the packet
  * @pn: full packet number
  *
- * A packet of the next generation makes this one the current one (RFC 9001 6.3).
+ * A packet of the next generation makes it the current one (RFC 9001 6.3).
  */
 void quic_rx_opened(struct quic_rx_state *s, enum quic_rx_age age, u64 pn)
 {

@@ -12,7 +12,7 @@
 /**
  * enum quic_rx_age - a generation relative to the current one
  * @QUIC_RX_PREVIOUS: of packets that were delayed on their way
- * @QUIC_RX_CURRENT: newest generation that has opened a packet, or the first one
+ * @QUIC_RX_CURRENT: newest generation that has opened a packet, or the first
  * @QUIC_RX_NEXT: after the next key update of the peer
  */
 enum quic_rx_age {
@@ -21,8 +21,8 @@ enum quic_rx_age {
 	QUIC_RX_NEXT,
 };
 
-/* Three generations are live at a time. A power of two keeps a generation in the
- * same slot when their number wraps around.
+/* Three generations are live at a time. A power of two keeps a generation in
+ * the same slot when the number wraps around.
  */
 #define QUIC_RX_SLOTS	4
 

@@ -2,9 +2,9 @@
 /*
  * QUIC packet protection: recvmsg()
  *
- * UDP calls quic_recv() to copy a datagram to the user. Each packet is copied to
- * a buffer, opened there, and copied on only after its tag was verified. What
- * does not open is copied from the skb, which is never written.
+ * UDP calls quic_recv() to copy a datagram to the user. Each packet is copied
+ * to a buffer, opened there, and copied on only after its tag was verified.
+ * What does not open is copied from the skb, which is never written.
  */
 
 #include <linux/math.h>
@@ -25,6 +25,20 @@
 #define QUIC_RX_HEAD	(1 + QUIC_MAX_CONNECTION_ID_SIZE)
 
 /**
+ * struct quic_rx_peeked - what a call that peeks has made of a flow
+ * @next: next flow of the call
+ * @flow: flow, with a reference
+ * @state: state that the flow would have now
+ * @failed: packets that failed to open
+ */
+struct quic_rx_peeked {
+	struct quic_rx_peeked *next;
+	struct quic_rx_flow *flow;
+	struct quic_rx_state state;
+	unsigned int failed;
+};
+
+/**
  * struct quic_rx - one recvmsg() call
  * @urx: what UDP knows of the call
  * @fs: flows of the socket
@@ -33,6 +47,7 @@
  * @packets: control message UDP_QUIC_DECRYPT, an element for each packet
  * @one: storage of @packets for a single packet
  * @copy: buffer for a packet, NULL at first
+ * @peeked: flows of the packets that were opened, if the call peeks
  */
 struct quic_rx {
 	const struct udp_ulp_rx *urx;
@@ -42,6 +57,7 @@ struct quic_rx {
 	struct quic_rx_packet *packets;
 	struct quic_rx_packet one;
 	u8 *copy;
+	struct quic_rx_peeked *peeked;
 };
 
 /**
@@ -51,6 +67,7 @@ struct quic_rx {
  * @op: operation
  * @batch: the packets
  * @first: index of the first one in the call
+ * @failed: packets that failed to open, of a call that peeks
  */
 struct quic_rx_run {
 	struct quic_rx_flow *flow;
@@ -58,6 +75,7 @@ struct quic_rx_run {
 	struct quic_op *op;
 	struct quic_batch batch;
 	unsigned int first;
+	unsigned int failed;
 };
 
 /* Bytes of packet @i that the user gets */
@@ -110,8 +128,8 @@ static bool quic_rx_too_short(unsigned int len, unsigned int cid_len)
 	return len < quic_sample_off(cid_len) + QUIC_HP_SAMPLE_SIZE;
 }
 
-/* Status of a packet that matches no flow. One that is too short for any flow is
- * told apart from one with an unknown connection ID.
+/* Status of a packet that matches no flow. One that is too short for any flow
+ * is told apart from one with an unknown connection ID.
  */
 static u8 quic_rx_unmatched(const struct quic_rx *rx, unsigned int len)
 {
@@ -122,8 +140,8 @@ static u8 quic_rx_unmatched(const struct quic_rx *rx, unsigned int len)
 	return QUIC_RX_NO_FLOW;
 }
 
-/* Find the flow of packet @i, whose first bytes are @head, and note what is known
- * of the packet. Return NULL if it cannot be opened; its status says why.
+/* Find the flow of packet @i, whose first bytes are @head, and note what is
+ * known of the packet. Return NULL if it cannot be opened; its status says why.
  */
 static struct quic_rx_flow *quic_rx_find(struct quic_rx *rx, unsigned int i,
 					 const u8 *head, unsigned int n)
@@ -153,9 +171,9 @@ static struct quic_rx_flow *quic_rx_find(struct quic_rx *rx, unsigned int i,
 	return NULL;
 }
 
-/* How many packets from @i on belong to the flow of packet @i, whose first bytes
- * are @head? They do if they have the same bytes wherever a connection ID in use
- * could be.
+/* How many packets from @i on belong to the flow of packet @i, whose first
+ * bytes are @head? They do if they have the same bytes wherever a connection ID
+ * in use could be.
  */
 static unsigned int quic_rx_run_len(const struct quic_rx *rx, unsigned int i,
 				    const u8 *head, unsigned int n)
@@ -186,7 +204,9 @@ static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
 	if (err != -EBADMSG)
 		return;
 	p->status = QUIC_RX_AUTH_FAILED;
-	if (!rx->urx->peek)
+	if (rx->urx->peek)
+		run->failed++;
+	else
 		atomic64_inc(&run->flow->failed);
 }
 
@@ -204,8 +224,8 @@ static void quic_rx_open_copy(struct quic_rx *rx, struct quic_rx_run *run,
 	int err;
 
 	quic_open_header(run->op, i, &pkt, keys->state.next);
-	/* Either Key Phase takes the same way from here if it has a key: time must
-	 * not tell one from the other (RFC 9001 9.5)
+	/* Either Key Phase takes the same way from here if it has a key: time
+	 * must not tell one from the other (RFC 9001 9.5)
 	 */
 	age = quic_rx_choose(&keys->state, pkt.pn,
 			     pkt.data[0] & QUIC_HDR_KEY_PHASE);
@@ -233,7 +253,7 @@ static int quic_rx_open_one(struct quic_rx *rx, struct quic_rx_run *run,
 	struct quic_rx_packet *p = &rx->packets[run->first + i];
 	const struct quic_batch *b = &run->batch;
 
-	if (quic_rx_flow_expired(run->flow))
+	if (quic_rx_flow_expired(run->flow, run->failed))
 		p->status = QUIC_RX_KEY_LIMIT;
 	else if (!skb_copy_bits(b->skb, quic_batch_pkt_off(b, i), rx->copy,
 				quic_batch_pkt_len(b, i)))
@@ -264,15 +284,67 @@ static int quic_rx_run_prepare(struct quic_rx *rx, struct quic_rx_run *run)
 	return err;
 }
 
-/* Open the packets of a run and hand them up. For lack of memory they are handed
- * up as they were on the wire.
+static struct quic_rx_peeked *quic_rx_peeked_find(const struct quic_rx *rx,
+						  const struct quic_rx_run *run)
+{
+	struct quic_rx_peeked *peeked = rx->peeked;
+
+	while (peeked && peeked->flow != run->flow)
+		peeked = peeked->next;
+	return peeked;
+}
+
+/* A call that peeks must not change the flow, but opens the packets that follow
+ * as if it had. Without memory to remember this, they may fail to open.
+ */
+static void quic_rx_peek(struct quic_rx *rx, const struct quic_rx_run *run)
+{
+	struct quic_rx_peeked *peeked = quic_rx_peeked_find(rx, run);
+
+	if (!peeked) {
+		peeked = kzalloc_obj(*peeked, GFP_KERNEL);
+		if (!peeked)
+			return;
+		refcount_inc(&run->flow->ref);
+		peeked->flow = run->flow;
+		peeked->next = rx->peeked;
+		rx->peeked = peeked;
+	}
+	peeked->state = run->keys.state;
+	peeked->failed = run->failed;
+}
+
+static void quic_rx_peeked_free(struct quic_rx *rx)
+{
+	struct quic_rx_peeked *peeked;
+
+	while ((peeked = rx->peeked)) {
+		rx->peeked = peeked->next;
+		quic_rx_flow_put(peeked->flow);
+		kfree(peeked);
+	}
+}
+
+static void quic_rx_run_keys(const struct quic_rx *rx, struct quic_rx_run *run)
+{
+	const struct quic_rx_peeked *peeked = quic_rx_peeked_find(rx, run);
+
+	quic_rx_keys_get(&run->keys, run->flow);
+	if (!peeked)
+		return;
+	run->keys.state = peeked->state;
+	run->failed = peeked->failed;
+}
+
+/* Open the packets of a run and hand them up. For lack of memory they are
+ * handed up as they were on the wire.
  */
 static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
 {
 	unsigned int n = run->batch.layout.npkts, i;
 	int err = 0;
 
-	quic_rx_keys_get(&run->keys, run->flow);
+	quic_rx_run_keys(rx, run);
 	if (quic_rx_run_prepare(rx, run)) {
 		for (i = 0; i < n && !err; i++)
 			err = quic_rx_wire(rx, run->first + i);
@@ -281,6 +353,9 @@ static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
 			err = quic_rx_open_one(rx, run, i);
 		quic_op_free(run->op);
 	}
+	/* Packets that follow may belong to the flow, too */
+	if (rx->urx->peek && run->first + n < rx->layout.npkts)
+		quic_rx_peek(rx, run);
 	quic_rx_keys_put(&run->keys, run->flow, rx->urx->peek);
 	return err;
 }
@@ -442,6 +517,7 @@ int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	err = quic_rx_all(&rx);
 	if (!err && !urx->peek)
 		quic_rx_count(&rx);
+	quic_rx_peeked_free(&rx);
 	kfree_sensitive(rx.copy);
 	if (rx.packets != &rx.one)
 		kfree(rx.packets);
@@ -468,8 +544,8 @@ static bool quic_rx_wanted(struct quic_rx_flows *fs,
  * @skb: datagram, or several of them
  *
  * Context: softirq, rcu_read_lock() is held.
- * Return: true if the socket has the option, all packets have short headers, and
- * none has a flow.
+ * Return: true if the socket has the option, all packets have short headers,
+ * and none has a flow.
  */
 bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb)
 {

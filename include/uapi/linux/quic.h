@@ -39,7 +39,7 @@
 #define QUIC_CONN_GENERATION	0x01	/* DEL: only conn_payload_key_gen */
 #define QUIC_CONN_ALL		0x02	/* DEL: all flows of the socket */
 #define QUIC_CONN_ALIAS		0x04	/* reception: only conn_id and peer */
-#define QUIC_CONN_RX		0x08	/* UDP_QUIC_INFO: a flow that receives */
+#define QUIC_CONN_RX		0x08	/* UDP_QUIC_INFO: of reception */
 
 /**
  * struct quic_connection_info_key - what identifies a flow on its socket
@@ -100,11 +100,11 @@ struct quic_connection_info {
  *
  * @sealed: packets sealed with the key, on all paths, by all sockets; of a flow
  *	    that receives: packets opened with the key
- * @remaining: packets that may still be sealed before EKEYEXPIRED; of a flow that
- *	       receives: packets that may still fail to open, whatever their key,
- *	       before QUIC_RX_KEY_LIMIT
- * @next_pkt_num: highest packet number sealed on the flow's path, plus one; of a
- *		  flow that receives: highest packet number opened plus one
+ * @remaining: packets that may still be sealed before EKEYEXPIRED; of a flow
+ *	       that receives: packets that may still fail to open, whatever
+ *	       their key, before QUIC_RX_KEY_LIMIT
+ * @next_pkt_num: highest packet number sealed on the flow's path, plus one; of
+ *		  a flow that receives: highest packet number opened plus one
  * @ifindex: device that has the key, 0 for none
  * @gen: key generation
  * @installed: 1, or 0 if the other members mean nothing
@@ -134,8 +134,8 @@ struct quic_info_generation {
  * says how much. Clear it before the call: a program that is newer than the
  * kernel then finds zeros.
  *
- * @key: read: the flow to describe; all zero for none. With the flag QUIC_CONN_RX
- *	 this is about flows that receive
+ * @key: read: the flow to describe; all zero for none. With the flag
+ *	 QUIC_CONN_RX this is about flows that receive
  * @directions: QUIC_INFO_TX and the like: what is implemented
  * @ciphers: QUIC_INFO_CIPHER(TLS_CIPHER_*): ciphers that can be used now; only
  *	     if @key is zero
@@ -145,8 +145,8 @@ struct quic_info_generation {
  * @tx_flags: flags in struct quic_tx_ancillary_data that are known
  * @flows: flows of the socket that send; with QUIC_CONN_RX those that receive
  * @max_flows: flows that the network namespace may have
- * @generations: of the flow, newest first; two of a flow that sends, up to three
- *		 of one that receives: next, current, previous
+ * @generations: of the flow, newest first; two of a flow that sends, up to
+ *		 three of one that receives: next, current, previous
  */
 struct quic_info {
 	struct quic_connection_info_key key;

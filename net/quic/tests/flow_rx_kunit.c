@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of QUIC packet protection: which flow a received packet belongs to,
- * and what ADD and DEL make of the flows
+ * KUnit tests of QUIC packet protection: which flow a received packet belongs
+ * to, and what ADD and DEL make of the flows
  */
 
 #include <kunit/test.h>

@@ -2,13 +2,15 @@
 /*
  * Random arguments for QUIC packet protection. Whatever they are, errors are
  * the documented ones, and with the control message there is no plaintext on
- * the wire.
+ * the wire. Whatever arrives, it is plaintext only if the kernel says so.
  *
  * QUIC_FUZZ_SEED=n repeats a run, QUIC_FUZZ_COUNT=n makes it longer.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,7 @@
 #include <sys/socket.h>
 
 #include "../kselftest_harness.h"
-#include "quic_util.h"
+#include "quic_rx_util.h"
 
 #define DEFAULT_COUNT	3000
 #define DEFAULT_SECONDS	10	/* even if there are calls left to make */
@@ -27,28 +29,8 @@
 #define MSG_PROBE_ONLY	0x10	/* MSG_PROBE: is no error and sends nothing */
 
 static const char *missing;
-static uint64_t state;
 static uint8_t rxbuf[64 * 1024];
 static struct batch batch;
-
-/* xorshift64* */
-static uint64_t rnd(void)
-{
-	state ^= state >> 12;
-	state ^= state << 25;
-	state ^= state >> 27;
-	return state * 0x2545f4914f6cdd1dULL;
-}
-
-static unsigned int below(unsigned int n)
-{
-	return (rnd() >> 33) % n;
-}
-
-static bool one_in(unsigned int n)
-{
-	return !below(n);
-}
 
 /* What is at the borders of 8, 16, 32 bits, and small numbers */
 static uint32_t odd_number(void)
@@ -86,21 +68,6 @@ FIXTURE_VARIANT_ADD(fuzz, ipv6)
 	.family = AF_INET6,
 };
 
-static unsigned long env_number(const char *name, unsigned long val)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoul(text, NULL, 0) : val;
-}
-
-static time_t seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
-
 static void fuzz_new_flow(struct _test_data_fuzz *self, unsigned int i)
 {
 	static const uint16_t ciphers[] = {
@@ -125,7 +92,7 @@ FIXTURE_SETUP(fuzz)
 	if (missing)
 		SKIP(return, "%s", missing);
 	TH_LOG("QUIC_FUZZ_SEED=%lu", seed);
-	state = seed * 2 + 1;
+	rnd_seed(seed);
 	self->count = env_number("QUIC_FUZZ_COUNT", DEFAULT_COUNT);
 	self->end = seconds() + (getenv("QUIC_FUZZ_COUNT") ? 100000 :
 							     DEFAULT_SECONDS);
@@ -216,6 +183,12 @@ TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
 	static const int errors[] = {
 		EINVAL, EFAULT, E2BIG, EOPNOTSUPP, EAFNOSUPPORT, EEXIST,
 		ENOENT, ENOPROTOOPT, EBUSY, EADDRINUSE, ENOKEY, ENOSPC,
+		EDQUOT,
+	};
+	static const int opts[] = {
+		UDP_QUIC_ADD_TX_CONNECTION, UDP_QUIC_DEL_TX_CONNECTION,
+		UDP_QUIC_ADD_RX_CONNECTION, UDP_QUIC_DEL_RX_CONNECTION,
+		UDP_QUIC_RX_DROP,
 	};
 	static uint8_t buf[8192];
 	socklen_t len;
@@ -240,7 +213,7 @@ TEST_F_TIMEOUT(fuzz, setsockopt, 100000)
 			continue;
 		}
 		opt = one_in(20) ? UDP_ULP + below(10) :
-				   UDP_QUIC_ADD_TX_CONNECTION + one_in(2);
+				   opts[below(ARRAY_SIZE(opts))];
 		err = setsockopt(self->tx, SOL_UDP, opt,
 				 one_in(30) ? NULL : buf, fuzz_optlen());
 		if (err)
@@ -500,6 +473,242 @@ TEST_F_TIMEOUT(fuzz, sendmsg, 100000)
 	}
 	TH_LOG("%lu calls, %lu sent something", i, sent);
 	ASSERT_LT(i / 20, sent);
+}
+
+/* recvmsg() */
+
+#define RX_FLOWS	4
+
+/**
+ * struct changer - a thread that adds and removes flows for reception
+ * @thread: itself
+ * @fd: on this socket
+ * @stop: ends it
+ * @flow: flows, none of which ever changes
+ * @next: their next generation
+ * @seed: of its own random numbers
+ * @err: an error that must not be, else 0
+ */
+struct changer {
+	pthread_t thread;
+	int fd;
+	atomic_bool stop;
+	struct flow flow[RX_FLOWS];
+	struct flow next[RX_FLOWS];
+	unsigned int seed;
+	int err;
+};
+
+static int change_once(struct changer *c)
+{
+	unsigned int i = rand_r(&c->seed) % RX_FLOWS;
+	struct flow alias = c->flow[i];
+	struct flow gen = rand_r(&c->seed) % 2 ? c->flow[i] : c->next[i];
+
+	alias.cid[0] ^= 0x40;
+	switch (rand_r(&c->seed) % 12) {
+	case 0:
+		return rx_del(c->fd, &c->flow[i]);
+	case 1:
+		return rx_add_alias(c->fd, &alias);
+	case 2:
+		return rx_del_alias(c->fd, &alias);
+	case 3:
+		return rx_del_gen(c->fd, &gen);
+	case 4:
+		return rand_r(&c->seed) % 8 ? 0 : rx_del_all(c->fd);
+	case 5:
+		return set_int(c->fd, SOL_UDP, UDP_GRO,
+			       rand_r(&c->seed) % 2);
+	case 6:
+		return set_int(c->fd, SOL_UDP, UDP_QUIC_RX_DROP,
+			       !(rand_r(&c->seed) % 4));
+	case 7:
+	case 8:
+		return rx_add(c->fd, &c->next[i]);
+	default:
+		return rx_add(c->fd, &c->flow[i]);
+	}
+}
+
+static void *changer_run(void *arg)
+{
+	static const int errors[] = {
+		ENOENT, EEXIST, EADDRINUSE, EINVAL, ENOKEY, EAGAIN,
+	};
+	struct changer *c = arg;
+	int err;
+
+	while (!c->err && !atomic_load(&c->stop)) {
+		err = change_once(c);
+		if (err && !listed(errors, ARRAY_SIZE(errors), -err))
+			c->err = err;
+	}
+	return NULL;
+}
+
+static void changer_init(struct changer *c, int fd)
+{
+	unsigned int i;
+
+	memset(c, 0, sizeof(*c));
+	c->fd = fd;
+	c->seed = rnd();
+	for (i = 0; i < RX_FLOWS; i++) {
+		flow_init(&c->flow[i], TLS_CIPHER_AES_GCM_128 + i,
+			  4 + 5 * i);
+		c->flow[i].id = i + 1;
+		flow_next(&c->next[i], &c->flow[i]);
+	}
+}
+
+/* Up to eight packets of any flow and generation, of which some are damaged */
+static void fuzz_wire(const struct changer *c, bool *damaged)
+{
+	static uint64_t pn;
+	unsigned int i, n = 1 + below(8), flow;
+	size_t size = 60 + below(200);
+
+	batch_init(&batch, &c->flow[0], pn, n, size, 60 + below(size - 59));
+	pn += n;
+	for (i = 0; i < n; i++) {
+		flow = below(RX_FLOWS);
+		batch.pkt[i].flow = one_in(3) ? &c->next[flow] : &c->flow[flow];
+		batch.pkt[i].pn_len = 1 + below(4);
+		if (one_in(8))
+			batch.pkt[i].pn += below(1000);
+	}
+	batch_build(&batch);
+	for (i = 0; i < n; i++) {
+		uint8_t *pkt = batch.wire + wire_off(&batch, i);
+
+		damaged[i] = one_in(4);
+		if (damaged[i])
+			pkt[below(batch.pkt[i].len)] ^= 1 << below(8);
+	}
+}
+
+/* Is packet @i, of which @got arrived, what its status says? */
+static bool fuzz_packet(const struct quic_rx_packet *e, unsigned int i,
+			const uint8_t *got, bool damaged)
+{
+	const uint8_t *wire = batch.wire + wire_off(&batch, i);
+	const struct pkt *p = &batch.pkt[i];
+	static uint8_t buf[2048];
+	unsigned int pn_len;
+	uint64_t pn;
+
+	switch (e->status) {
+	case QUIC_RX_OPENED:
+		return !damaged && e->pkt_num == p->pn &&
+		       e->flow_id == p->flow->id &&
+		       e->key_gen == p->flow->gen &&
+		       !rx_differs(p, wire, got, QUIC_RX_OPENED);
+	case QUIC_RX_KEY_PHASE:
+		memcpy(buf, wire, p->len);
+		return !pkt_show_hdr(p->flow, buf, p->len, &pn_len, &pn) &&
+		       e->pkt_num_length == pn_len && !memcmp(buf, got, p->len);
+	default:
+		return e->status < NR_STATUS && !memcmp(wire, got, p->len);
+	}
+}
+
+/* Packets of @rx begin with packet @first; returns how many there are. */
+static int fuzz_call(const struct rx *rx, unsigned int first,
+		     const bool *damaged)
+{
+	size_t off = wire_off(&batch, first), end = off;
+	unsigned int i;
+
+	for (i = first; i < batch.n && end < off + rx->ret; i++) {
+		const struct quic_rx_packet *e = &rx->pkt[i - first];
+		const uint8_t *got = rx->buf + end - off;
+
+		end += batch.pkt[i].len;
+		if (rx->elems < 0) {
+			if (memcmp(batch.wire + end - batch.pkt[i].len, got,
+				   batch.pkt[i].len))
+				return -1;
+		} else if (!fuzz_packet(e, i, got, damaged[i])) {
+			return -1;
+		}
+	}
+	if (end != off + rx->ret)
+		return -1;
+	if (rx->elems >= 0 && rx->elems != (int)(i - first))
+		return -1;
+	return i - first;
+}
+
+/* A call that may be made in vain, and whose buffers may be too small */
+static bool fuzz_rx_odd(struct rx *rx, int fd)
+{
+	ssize_t ret;
+	size_t i;
+
+	rx_init(rx, fd);
+	rx->room = below(300);
+	rx->size = below(2000);
+	rx->flags |= MSG_PEEK | (one_in(2) ? MSG_TRUNC : 0);
+	ret = rx_call(rx);
+	if (ret < 0)
+		return ret == -EAGAIN;
+	/* Nothing is written beyond the buffers. */
+	for (i = rx->size; i < sizeof(rx->buf); i++) {
+		if (rx->buf[i] != 0xee)
+			return false;
+	}
+	for (i = rx->room; i < sizeof(rx->control); i++) {
+		if (((uint8_t *)rx->control)[i] != 0xee)
+			return false;
+	}
+	return rx->elems >= 0 || !has_marker(rx->buf, rx->size);
+}
+
+TEST_F_TIMEOUT(fuzz, recvmsg, 100000)
+{
+	static struct changer c;
+	unsigned long i, calls = 0, opened = 0, elems = 0;
+	bool damaged[MAX_PKTS];
+	static struct rx rx;
+	unsigned int seen;
+	int n, j;
+
+	changer_init(&c, self->rx);
+	for (i = 0; i < RX_FLOWS; i++)
+		ASSERT_EQ(0, rx_add(self->rx, &c.flow[i]));
+	ASSERT_EQ(0, pthread_create(&c.thread, NULL, changer_run, &c));
+	for (i = 0; i < self->count && seconds() < self->end; i++) {
+		fuzz_wire(&c, damaged);
+		ASSERT_LT(0, wire_batch(self->tx, &self->to, &batch));
+		if (one_in(4))
+			ASSERT_TRUE(fuzz_rx_odd(&rx, self->rx));
+		/* Some may have been dropped, but only those at the end are
+		 * looked for then.
+		 */
+		for (seen = 0; seen < batch.n; seen += n) {
+			rx_init(&rx, self->rx);
+			rx.room = one_in(4) ? below(300) : rx.room;
+			if (rx_call(&rx) == -EAGAIN)
+				break;
+			calls++;
+			n = fuzz_call(&rx, seen, damaged);
+			/* A packet that was dropped lets others move up. */
+			while (n < 0 && ++seen < batch.n)
+				n = fuzz_call(&rx, seen, damaged);
+			ASSERT_LT(0, n);
+			for (j = 0; j < rx.elems; j++)
+				opened += rx.pkt[j].status == QUIC_RX_OPENED;
+			elems += rx.elems > 0 ? rx.elems : 0;
+		}
+		fuzz_drain(self->rx);
+	}
+	atomic_store(&c.stop, true);
+	pthread_join(c.thread, NULL);
+	ASSERT_EQ(0, c.err);
+	TH_LOG("%lu datagrams, %lu elements, %lu opened", calls, elems, opened);
+	ASSERT_LT(calls / 20, opened);
+	ASSERT_LT(opened, elems);
 }
 
 int main(int argc, char **argv)

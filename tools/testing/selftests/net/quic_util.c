@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <arpa/inet.h>
 #include <net/ethernet.h>
@@ -252,6 +253,12 @@ size_t pkt_hdr_len(const struct pkt *p)
 	return 1 + p->flow->cid_len + p->pn_len;
 }
 
+/* What a sample of the ciphertext can be taken from: RFC 9001 5.4.2 */
+size_t pkt_min_len(const struct flow *f)
+{
+	return 1 + f->cid_len + 4 + 16;
+}
+
 /* Writes @p->len - TAG bytes. */
 void pkt_plain(const struct pkt *p, uint8_t *buf)
 {
@@ -308,6 +315,39 @@ uint64_t pkt_num_decode(uint64_t expected, uint64_t truncated,
 	return candidate;
 }
 
+/* Removes header protection in place; @pn is the truncated number. */
+int pkt_show_hdr(const struct flow *f, uint8_t *buf, size_t len,
+		 unsigned int *pn_len, uint64_t *pn)
+{
+	uint8_t mask[16], *p = buf + 1 + f->cid_len;
+	unsigned int i;
+
+	if (len < pkt_min_len(f) || hp_mask(&f->keys, p + 4, mask))
+		return -1;
+	buf[0] ^= mask[0] & 0x1f;
+	*pn_len = (buf[0] & 3) + 1;
+	*pn = 0;
+	for (i = 0; i < *pn_len; i++) {
+		p[i] ^= mask[1 + i];
+		*pn = *pn << 8 | p[i];
+	}
+	return 0;
+}
+
+/* Opens the payload in place once the header is not protected any more. */
+int pkt_open_payload(const struct flow *f, uint64_t pn, unsigned int pn_len,
+		     uint8_t *buf, size_t len)
+{
+	size_t hdr = 1 + f->cid_len + pn_len;
+	uint8_t nonce[QUIC_MAX_IV_SIZE];
+
+	if (len < hdr + TAG)
+		return -1;
+	nonce_init(nonce, f, pn);
+	return aead_crypt(&f->keys, false, nonce, buf, hdr, buf + hdr,
+			  len - hdr - TAG, buf + len - TAG);
+}
+
 /*
  * Opens a packet in place, as a receiver would, that expects number @expected.
  * Returns the length of the plaintext.
@@ -315,30 +355,14 @@ uint64_t pkt_num_decode(uint64_t expected, uint64_t truncated,
 int pkt_open(const struct flow *f, uint64_t expected, uint8_t *buf, size_t len,
 	     uint64_t *pn)
 {
-	uint8_t nonce[QUIC_MAX_IV_SIZE], mask[16], *p = buf + 1 + f->cid_len;
-	uint64_t truncated = 0;
-	unsigned int i, pn_len;
-	size_t hdr;
+	unsigned int pn_len;
+	uint64_t truncated;
 
-	if (len < 1 + f->cid_len + 4 + 16u ||
-	    memcmp(buf + 1, f->cid, f->cid_len) ||
-	    hp_mask(&f->keys, p + 4, mask))
+	if (len < pkt_min_len(f) || memcmp(buf + 1, f->cid, f->cid_len) ||
+	    pkt_show_hdr(f, buf, len, &pn_len, &truncated))
 		return -1;
-	buf[0] ^= mask[0] & 0x1f;
-	pn_len = (buf[0] & 3) + 1;
-	for (i = 0; i < pn_len; i++) {
-		p[i] ^= mask[1 + i];
-		truncated = truncated << 8 | p[i];
-	}
 	*pn = pkt_num_decode(expected, truncated, pn_len);
-	hdr = 1 + f->cid_len + pn_len;
-	if (len < hdr + TAG)
-		return -1;
-	nonce_init(nonce, f, *pn);
-	if (aead_crypt(&f->keys, false, nonce, buf, hdr, buf + hdr,
-		       len - hdr - TAG, buf + len - TAG))
-		return -1;
-	return len - TAG;
+	return pkt_open_payload(f, *pn, pn_len, buf, len) ? -1 : len - TAG;
 }
 
 /* @n packets of @size bytes on the wire, the last of them of @last */
@@ -641,4 +665,46 @@ int capture_open(void)
 	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20))
 		set_int(fd, SOL_SOCKET, SO_RCVBUF, 16 << 20);
 	return fd;
+}
+
+/* Random numbers that a seed repeats: xorshift64* */
+
+static uint64_t rnd_state;
+
+void rnd_seed(unsigned long seed)
+{
+	rnd_state = seed * 2 + 1;
+}
+
+uint64_t rnd(void)
+{
+	rnd_state ^= rnd_state >> 12;
+	rnd_state ^= rnd_state << 25;
+	rnd_state ^= rnd_state >> 27;
+	return rnd_state * 0x2545f4914f6cdd1dULL;
+}
+
+unsigned int below(unsigned int n)
+{
+	return (rnd() >> 33) % n;
+}
+
+bool one_in(unsigned int n)
+{
+	return !below(n);
+}
+
+unsigned long env_number(const char *name, unsigned long val)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoul(text, NULL, 0) : val;
+}
+
+time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
 }

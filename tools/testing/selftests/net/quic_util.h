@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <linux/quic.h>
 #include <linux/udp.h>
@@ -172,8 +173,13 @@ int flow_state(int fd, const struct flow *f, struct quic_info *info);
 
 /* Packets */
 size_t pkt_hdr_len(const struct pkt *p);
+size_t pkt_min_len(const struct flow *f);
 void pkt_plain(const struct pkt *p, uint8_t *buf);
 int pkt_seal(const struct pkt *p, uint8_t *buf);
+int pkt_show_hdr(const struct flow *f, uint8_t *buf, size_t len,
+		 unsigned int *pn_len, uint64_t *pn);
+int pkt_open_payload(const struct flow *f, uint64_t pn, unsigned int pn_len,
+		     uint8_t *buf, size_t len);
 int pkt_open(const struct flow *f, uint64_t expected, uint8_t *buf, size_t len,
 	     uint64_t *pn);
 uint64_t pkt_num_decode(uint64_t expected, uint64_t truncated,
@@ -205,5 +211,13 @@ int sysctl_write(const char *name, unsigned long val);
 int netns_enter(void);
 const char *quic_missing(void);
 int capture_open(void);
+unsigned long env_number(const char *name, unsigned long val);
+time_t seconds(void);
+
+/* Random numbers */
+void rnd_seed(unsigned long seed);
+uint64_t rnd(void);
+unsigned int below(unsigned int n);
+bool one_in(unsigned int n);
 
 #endif /* QUIC_UTIL_H */
