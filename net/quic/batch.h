@@ -162,7 +162,7 @@ static inline unsigned int quic_sample_off(unsigned int cid_len)
 	return quic_pn_off(cid_len) + QUIC_MAX_PKT_NUM_LEN;
 }
 
-/* Truncated packet number at @p, where QUIC_MAX_PKT_NUM_LEN bytes can be read */
+/* Truncated packet number; QUIC_MAX_PKT_NUM_LEN bytes at @p can be read */
 static inline u32 quic_pkt_num_read(const u8 *p, unsigned int pn_len)
 {
 	return get_unaligned_be32(p) >> (8 * (QUIC_MAX_PKT_NUM_LEN - pn_len));

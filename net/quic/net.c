@@ -297,6 +297,9 @@ int __init quic_net_register(void)
  */
 void quic_net_unregister(void)
 {
+	/* Flows count in the state of their namespace until they are freed */
+	rcu_barrier();
+	flush_workqueue(quic_crypto_wq);
 	unregister_pernet_subsys(&quic_net_ops);
 	rcu_barrier();
 	destroy_workqueue(quic_crypto_wq);

@@ -83,7 +83,7 @@ struct quic_limit {
  * @freed: how many of these are freed
  * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
  *		limit of the cipher, has no effect
- * @open_limit: packets of a flow that may fail to open, a sysctl like @seal_limit
+ * @open_limit: packets of a flow that may fail to open, a sysctl
  * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
  */

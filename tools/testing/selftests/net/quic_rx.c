@@ -172,14 +172,15 @@ static void expect_elem(struct __test_metadata *_metadata,
 	const struct flow *f = p->flow;
 
 	ASSERT_EQ(status, e->status);
-	switch (status) {
-	case QUIC_RX_OPENED:
+	if (status == QUIC_RX_OPENED)
 		ASSERT_EQ(gen < 0 ? f->gen : gen, e->key_gen);
-		/* fall through */
-	case QUIC_RX_KEY_PHASE:
+	if (status == QUIC_RX_OPENED || status == QUIC_RX_KEY_PHASE) {
 		ASSERT_EQ(p->pn, e->pkt_num);
 		ASSERT_EQ(p->pn_len, e->pkt_num_length);
-		/* fall through */
+	}
+	switch (status) {
+	case QUIC_RX_OPENED:
+	case QUIC_RX_KEY_PHASE:
 	case QUIC_RX_AUTH_FAILED:
 	case QUIC_RX_KEY_LIMIT:
 		ASSERT_EQ(f->id, e->flow_id);
@@ -2541,7 +2542,7 @@ static void multishot_parse(const uint8_t *buf)
 
 TEST_F(rx, io_uring_multishot)
 {
-	static uint8_t pool[POOL][POOL_SIZE] __attribute__((aligned(16)));
+	static _Alignas(16) uint8_t pool[POOL][POOL_SIZE];
 	struct msghdr msg = { .msg_controllen = POOL_CONTROL };
 	struct receiver *r = &self->r;
 	struct io_uring_sqe *sqe;

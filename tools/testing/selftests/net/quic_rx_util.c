@@ -28,7 +28,7 @@ void rx_key(const struct flow *f, struct quic_connection_info_key *key)
 
 /* What the kernel must not look at is not zero. */
 void rx_fill_info(const struct flow *f, uint64_t next,
-	     struct quic_connection_info *ci)
+		  struct quic_connection_info *ci)
 {
 	flow_info(f, ci);
 	rx_key(f, &ci->key);

@@ -78,7 +78,7 @@ struct rx_counters {
 /* Flows */
 void rx_key(const struct flow *f, struct quic_connection_info_key *key);
 void rx_fill_info(const struct flow *f, uint64_t next,
-	     struct quic_connection_info *ci);
+		  struct quic_connection_info *ci);
 int rx_add(int fd, const struct flow *f);
 int rx_add_next(int fd, const struct flow *f, uint64_t next);
 int rx_add_alias(int fd, const struct flow *f);
