@@ -237,15 +237,20 @@ static bool quic_fallback_device_can(const struct sk_buff *skb,
 	       quic_fallback_vlans(skb) <= netdev->quicdev_ops->caps->max_vlans;
 }
 
-/* Devices that pass packets on to @to, see quic_offload_lowest() */
-static bool quic_fallback_leads_to(const struct net_device *netdev,
-				   struct net_device *to)
+/* Does @netdev pass packets on to the device? See quic_offload_lowest(). */
+static bool quic_fallback_passes_on(const struct quic_offload *o,
+				    const struct net_device *netdev)
 {
+	struct net_device *to;
+
+	if (!is_vlan_dev(netdev) && !netif_is_bond_master(netdev))
+		return false;
+	to = rcu_dereference_bh(o->netdev);
 	if (is_vlan_dev(netdev))
 		netdev = vlan_dev_real_dev(netdev);
-	return netdev == to ||
-	       (netif_is_bond_master(netdev) &&
-		netdev_master_upper_dev_get_rcu(to) == netdev);
+	return to && (netdev == to ||
+		      (netif_is_bond_master(netdev) &&
+		       netdev_master_upper_dev_get_rcu(to) == netdev));
 }
 
 /**
@@ -297,10 +302,10 @@ struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      const struct quic_skb_ext *ext)
 {
 	const struct quic_offload *o = quic_offload_of(ext->key);
-	struct net_device *to = rcu_dereference(o->netdev);
 
-	if (to == netdev ? quic_fallback_device_can(skb, netdev) :
-			   to && quic_fallback_leads_to(netdev, to))
+	if (rcu_access_pointer(o->netdev) == netdev ?
+	    quic_fallback_device_can(skb, netdev) :
+	    quic_fallback_passes_on(o, netdev))
 		return skb;
 	skb = quic_offload_encrypt(skb, ext);
 	/* validate_xmit_skb_list() expects a list of one */

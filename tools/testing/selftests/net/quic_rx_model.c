@@ -20,7 +20,7 @@
 #include "../kselftest_harness.h"
 #include "quic_rx_util.h"
 
-#define DEFAULT_COUNT	6000
+#define DEFAULT_COUNT	40000
 #define DEFAULT_SECONDS	30	/* even if there are calls left to make */
 
 #define FLOWS		10
@@ -28,7 +28,7 @@
 #define PEERS		2
 #define ANY		PEERS	/* index of no peer in particular */
 #define MAX_BATCH	12
-#define FAIL_LIMIT	40
+#define FAIL_LIMIT	100
 
 static const char *missing;
 static struct batch batch;
@@ -124,7 +124,7 @@ FIXTURE_SETUP(model)
 	if (missing)
 		SKIP(return, "%s", missing);
 	TH_LOG("QUIC_FUZZ_SEED=%lu", seed);
-	rnd_seed(seed);
+	rnd_seed(seed + variant->family);
 	self->count = env_number("QUIC_FUZZ_COUNT", DEFAULT_COUNT);
 	self->end = seconds() + (getenv("QUIC_FUZZ_COUNT") ? 100000 :
 							     DEFAULT_SECONDS);
@@ -501,12 +501,14 @@ static void model_del(struct __test_metadata *_metadata,
 	struct model_flow *mf = rnd_flow();
 	struct flow f;
 
-	if (one_in(50)) {
+	if (one_in(150)) {
 		ASSERT_EQ(0, rx_del_all(self->fd));
 		memset(flows, 0, sizeof(flows));
 		return;
 	}
-	if (!mf->used || !model_name(self, &f, mf, mf->gen))
+	/* At its limit, a flow is good for little else. */
+	if (!mf->used || (mf->failed < FAIL_LIMIT && !one_in(6)) ||
+	    !model_name(self, &f, mf, mf->gen))
 		return;
 	ASSERT_EQ(0, rx_del(self->fd, &f));
 	mf->used = false;
@@ -569,7 +571,7 @@ static uint64_t rnd_pn(const struct model_flow *mf)
 		pn -= below(200);
 		break;
 	case 2:
-		pn = one_in(10) ? rnd() : pn + below(70000) - below(70000);
+		pn = one_in(20) ? rnd() : pn + below(9000) - below(9000);
 		break;
 	default:
 		pn += below(3);
@@ -577,29 +579,42 @@ static uint64_t rnd_pn(const struct model_flow *mf)
 	return pn & MAX_PKT_NUM;
 }
 
+/* One of the flow's matches, but now and then any */
+static const struct match *rnd_cid(const struct model_flow *mf,
+				   struct match *other)
+{
+	unsigned int i, from = below(MATCHES);
+
+	for (i = 0; i < MATCHES && !one_in(30); i++) {
+		const struct match *m = &mf->match[(from + i) % MATCHES];
+
+		if (m->used)
+			return m;
+	}
+	rnd_match(other);
+	return other;
+}
+
 /* The flow as the sender of a packet sees it */
 static void rnd_sender(struct flow *f, const struct model_flow *mf)
 {
-	const struct match *m = &mf->match[below(MATCHES)];
+	const struct match *m;
 	struct match other;
 
 	*f = mf->f;
-	f->gen = mf->gen + (one_in(4) ? below(4) - 2 : 0);
+	f->gen = mf->gen + (one_in(5) ? below(4) - 2 : 0);
 	f->keys = mf->keys[f->gen];
 	/* Of generations that never were, any key */
 	f->keys.cipher = mf->f.keys.cipher;
 	memcpy(f->keys.hp, mf->f.keys.hp, sizeof(f->keys.hp));
-	if (!m->used || one_in(10)) {
-		rnd_match(&other);
-		m = &other;
-	}
+	m = rnd_cid(mf, &other);
 	memcpy(f->cid, m->cid, m->cid_len);
 	f->cid_len = m->cid_len;
 }
 
 static void rnd_damage(uint8_t *pkt, size_t len)
 {
-	switch (below(12)) {
+	switch (below(30)) {
 	case 0:
 		pkt[below(len)] ^= 1 << below(8);
 		break;
@@ -644,8 +659,7 @@ static void rnd_batch(struct flow *sender)
 		batch.pkt[n - 1].len = 1 + below(44);
 }
 
-static void check_packet(struct __test_metadata *_metadata,
-			 struct _test_data_model *self, unsigned int i,
+static void check_packet(struct __test_metadata *_metadata, unsigned int i,
 			 const struct outcome *o)
 {
 	const struct quic_rx_packet *e = &rx.pkt[i], *w = &o->e;
@@ -689,7 +703,7 @@ static void check_call(struct __test_metadata *_metadata,
 	for (i = 0; i < batch.n; i++) {
 		model_packet(peer, batch.wire + wire_off(&batch, i),
 			     batch.pkt[i].len, packet_room(i), &o);
-		check_packet(_metadata, self, i, &o);
+		check_packet(_metadata, i, &o);
 		if (peek)
 			continue;
 		self->seen[o.e.status]++;
@@ -788,8 +802,7 @@ TEST_F_TIMEOUT(model, random, 100000)
 			model_del_alias(_metadata, self);
 			break;
 		case 8:
-			if (one_in(3))
-				model_del(_metadata, self);
+			model_del(_metadata, self);
 			break;
 		case 9:
 			if (one_in(2))
