@@ -6,6 +6,7 @@
 #include <crypto/aead.h>
 #include <crypto/chacha.h>
 #include <crypto/skcipher.h>
+#include <crypto/utils.h>
 #include <linux/dma-mapping.h>
 #include <linux/fips.h>
 #include <linux/overflow.h>
@@ -215,6 +216,37 @@ void quic_hp_destroy(struct quic_hp *hp)
 {
 	crypto_free_skcipher(hp->tfm);
 	memzero_explicit(hp->key, sizeof(hp->key));
+}
+
+/**
+ * quic_hp_key_unset - is a header key left zero?
+ * @cipher: cipher
+ * @key: @cipher->key_size bytes
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+bool quic_hp_key_unset(const struct quic_cipher *cipher, const u8 *key)
+{
+	static const u8 zero[QUIC_MAX_KEY_SIZE];
+
+	return !crypto_memneq(key, zero, cipher->key_size);
+}
+
+/**
+ * quic_hp_same - does a key update leave header protection as it is?
+ * @hp: header protection
+ * @type: TLS_CIPHER_* of the update
+ * @key: header key of the update, zero if it was left out
+ *
+ * Context: any.
+ * Return: true if it does.
+ */
+bool quic_hp_same(const struct quic_hp *hp, u16 type, const u8 *key)
+{
+	return type == hp->cipher->type &&
+	       (!crypto_memneq(key, hp->key, hp->cipher->key_size) ||
+		quic_hp_key_unset(hp->cipher, key));
 }
 
 /* Bytes of the largest request. Two keys of a cipher may have transforms of

@@ -124,6 +124,8 @@ void quic_aead_free(struct crypto_aead *tfm);
 int quic_hp_init(struct quic_hp *hp, const struct quic_cipher *cipher,
 		 const u8 *key, u32 mask);
 void quic_hp_destroy(struct quic_hp *hp);
+bool quic_hp_key_unset(const struct quic_cipher *cipher, const u8 *key);
+bool quic_hp_same(const struct quic_hp *hp, u16 type, const u8 *key);
 struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 			      struct quic_batch *b);
 void quic_op_free(struct quic_op *op);

@@ -3,7 +3,6 @@
  * QUIC packet protection: flows of a socket
  */
 
-#include <crypto/utils.h>
 #include <linux/prefetch.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
@@ -154,25 +153,12 @@ static int quic_flow_set_key(struct quic_flows *fs, struct quic_flow *flow,
 	return 0;
 }
 
-static bool quic_flow_no_header_key(const struct quic_connection_info *info,
-				    const struct quic_cipher *cipher)
-{
-	static const u8 zero[QUIC_MAX_KEY_SIZE];
-
-	return !crypto_memneq(info->header_key, zero, cipher->key_size);
-}
-
 /* Does @info say what never changes about the flow? */
 static bool quic_flow_same(const struct quic_flow *flow,
 			   const struct quic_connection_info *info)
 {
-	const struct quic_hp *hp = &flow->hp;
-
-	return info->cipher_type == hp->cipher->type &&
-	       info->key.path_id == flow->path_id &&
-	       (!crypto_memneq(info->header_key, hp->key,
-			       hp->cipher->key_size) ||
-		quic_flow_no_header_key(info, hp->cipher));
+	return info->key.path_id == flow->path_id &&
+	       quic_hp_same(&flow->hp, info->cipher_type, info->header_key);
 }
 
 /* Key of a live generation, or NULL */
@@ -252,7 +238,8 @@ static int quic_flow_add_new(struct quic_flows *fs,
 	struct quic_flow *flow;
 	int err;
 
-	if (quic_flow_no_header_key(info, quic_cipher_find(info->cipher_type)))
+	if (quic_hp_key_unset(quic_cipher_find(info->cipher_type),
+			      info->header_key))
 		return -ENOENT;
 	flow = quic_flow_alloc(tuple, info);
 	if (IS_ERR(flow))
@@ -582,22 +569,19 @@ struct quic_key *quic_flow_get_key(struct quic_flow *flow, unsigned int phase)
 }
 
 /**
- * quic_flows_init - set up the tables of a socket in one direction
+ * quic_flows_init - set up the tables of a socket
  * @fs: filled in
  * @sk: socket
- * @dir: direction
  *
  * Context: process, sleeps.
  * Return: 0 or a negative error.
  */
-int quic_flows_init(struct quic_flows *fs, const struct sock *sk,
-		    enum quic_dir dir)
+int quic_flows_init(struct quic_flows *fs, const struct sock *sk)
 {
 	int err;
 
 	fs->sk = sk;
 	fs->net = sock_net(sk);
-	fs->dir = dir;
 	mutex_init(&fs->lock);
 	INIT_LIST_HEAD(&fs->list);
 	err = rhashtable_init(&fs->tuples, &quic_tuples_params);

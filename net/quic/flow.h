@@ -102,10 +102,9 @@ struct quic_flow {
 };
 
 /**
- * struct quic_flows - flows of a socket in one direction
+ * struct quic_flows - flows of a socket that send
  * @sk: socket
  * @net: namespace of the socket, which outlives the socket
- * @dir: direction
  * @lock: serialises ADD and DEL
  * @list: all flows, protected by @lock
  * @tuples: flows without an id, by tuple
@@ -114,15 +113,13 @@ struct quic_flow {
 struct quic_flows {
 	const struct sock *sk;
 	struct net *net;
-	enum quic_dir dir;
 	struct mutex lock;	/* ADD and DEL, see above */
 	struct list_head list;
 	struct rhashtable tuples;
 	struct rhashtable ids;
 };
 
-int quic_flows_init(struct quic_flows *fs, const struct sock *sk,
-		    enum quic_dir dir);
+int quic_flows_init(struct quic_flows *fs, const struct sock *sk);
 void quic_flows_destroy(struct quic_flows *fs);
 int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 		  const struct quic_connection_info *info);

@@ -3,7 +3,6 @@
  * QUIC packet protection: flows of a socket that receive
  */
 
-#include <crypto/utils.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
@@ -214,25 +213,12 @@ static struct quic_rx_key *quic_rx_flow_hold_key(struct quic_rx_flow *flow,
 	return key;
 }
 
-static bool quic_rx_no_header_key(const struct quic_connection_info *info,
-				  const struct quic_cipher *cipher)
-{
-	static const u8 zero[QUIC_MAX_KEY_SIZE];
-
-	return !crypto_memneq(info->header_key, zero, cipher->key_size);
-}
-
 /* Does @info say what never changes about the flow? */
 static bool quic_rx_flow_same(const struct quic_rx_flow *flow,
 			      const struct quic_connection_info *info)
 {
-	const struct quic_hp *hp = &flow->hp;
-
-	return info->cipher_type == hp->cipher->type &&
-	       info->key.path_id == flow->path_id &&
-	       (!crypto_memneq(info->header_key, hp->key,
-			       hp->cipher->key_size) ||
-		quic_rx_no_header_key(info, hp->cipher));
+	return info->key.path_id == flow->path_id &&
+	       quic_hp_same(&flow->hp, info->cipher_type, info->header_key);
 }
 
 static int quic_rx_flow_set_key(struct quic_rx_flow *flow,
@@ -346,7 +332,8 @@ static int quic_rx_flow_add_new(struct quic_rx_flows *fs,
 	struct quic_rx_flow *flow;
 	int err;
 
-	if (quic_rx_no_header_key(info, quic_cipher_find(info->cipher_type)))
+	if (quic_hp_key_unset(quic_cipher_find(info->cipher_type),
+			      info->header_key))
 		return -ENOENT;
 	flow = quic_rx_flow_alloc(fs->net, info);
 	if (IS_ERR(flow))

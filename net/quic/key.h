@@ -19,16 +19,6 @@ struct quic_info_generation;
 struct quic_offload;
 
 /**
- * enum quic_dir - direction of packets
- * @QUIC_TX: packets that are sent
- * @QUIC_DIRS: number of directions
- */
-enum quic_dir {
-	QUIC_TX,
-	QUIC_DIRS,
-};
-
-/**
  * struct quic_path - what a key has sealed on a path of multipath QUIC
  * @next: next path of the key
  * @id: number of the path

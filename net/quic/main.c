@@ -15,7 +15,7 @@
 static struct udp_ulp *quic_ulp_init(struct sock *sk)
 {
 	struct quic_sock *qs;
-	int err, i;
+	int err;
 
 	qs = kzalloc_obj(*qs, GFP_KERNEL_ACCOUNT);
 	if (!qs)
@@ -23,13 +23,10 @@ static struct udp_ulp *quic_ulp_init(struct sock *sk)
 	err = quic_rx_flows_init(&qs->rx, sk);
 	if (err)
 		goto err_free;
-	for (i = 0; i < QUIC_DIRS && !err; i++)
-		err = quic_flows_init(&qs->dir[i], sk, i);
+	err = quic_flows_init(&qs->tx, sk);
 	if (!err)
 		return &qs->ulp;
 
-	while (--i)
-		quic_flows_destroy(&qs->dir[i - 1]);
 	quic_rx_flows_destroy(&qs->rx);
 err_free:
 	kfree(qs);
@@ -48,10 +45,8 @@ static void quic_sock_free_work(struct work_struct *work)
 static void quic_ulp_release(struct udp_ulp *ulp)
 {
 	struct quic_sock *qs = container_of(ulp, struct quic_sock, ulp);
-	int i;
 
-	for (i = 0; i < QUIC_DIRS; i++)
-		quic_flows_destroy(&qs->dir[i]);
+	quic_flows_destroy(&qs->tx);
 	quic_rx_flow_del_all(&qs->rx);
 	INIT_RCU_WORK(&qs->rwork, quic_sock_free_work);
 	queue_rcu_work(quic_crypto_wq, &qs->rwork);

@@ -13,23 +13,22 @@
 /**
  * struct quic_sock - the ULP's state of a socket
  * @ulp: what UDP knows of it
- * @dir: flows that send
+ * @tx: flows that send
  * @rx: flows that receive
  * @drop: UDP_QUIC_RX_DROP
  * @rwork: deferred free, as udp_ulp_get_rcu() demands
  */
 struct quic_sock {
 	struct udp_ulp ulp;
-	struct quic_flows dir[QUIC_DIRS];
+	struct quic_flows tx;
 	struct quic_rx_flows rx;
 	bool drop;
 	struct rcu_work rwork;
 };
 
-static inline struct quic_flows *quic_sock_flows(struct udp_ulp *ulp,
-						 enum quic_dir dir)
+static inline struct quic_flows *quic_sock_tx(struct udp_ulp *ulp)
 {
-	return &container_of(ulp, struct quic_sock, ulp)->dir[dir];
+	return &container_of(ulp, struct quic_sock, ulp)->tx;
 }
 
 static inline struct quic_rx_flows *quic_sock_rx(struct udp_ulp *ulp)

@@ -94,7 +94,7 @@ static int quic_do_add_tx(struct sock *sk, const struct udp_ulp_ops *ops,
 	ulp = udp_ulp_attach(sk, ops);
 	if (IS_ERR(ulp))
 		return PTR_ERR(ulp);
-	return quic_flow_add(quic_sock_flows(ulp, QUIC_TX), &tuple, info);
+	return quic_flow_add(quic_sock_tx(ulp), &tuple, info);
 }
 
 static int quic_add_tx(struct sock *sk, const struct udp_ulp_ops *ops,
@@ -123,7 +123,7 @@ static struct quic_flows *quic_flows_of(const struct sock *sk,
 {
 	struct udp_ulp *ulp = quic_ulp_of(sk, ops);
 
-	return ulp ? quic_sock_flows(ulp, QUIC_TX) : NULL;
+	return ulp ? quic_sock_tx(ulp) : NULL;
 }
 
 static struct quic_rx_flows *quic_rx_flows_of(const struct sock *sk,

@@ -506,7 +506,7 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 {
 	struct quic_tx tx = {
 		.ops = ulp->ops,
-		.fs = quic_sock_flows(ulp, QUIC_TX),
+		.fs = quic_sock_tx(ulp),
 		.sk = sk,
 		.msg = msg,
 		.gso_size = READ_ONCE(udp_sk(sk)->gso_size),
