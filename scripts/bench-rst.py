@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Make the tables of lib/bench/results.rst from build/results.
+"""Make the tables of lib/bench/results.rst from build/BASE/results, with BASE in
+the environment, or of the newest kernel that has results.
 
 usage: bench-rst.py show [name...]    those for which there are results
        bench-rst.py update            put them into lib/bench/results.rst
@@ -8,13 +9,16 @@ usage: bench-rst.py show [name...]    those for which there are results
 A table stands between the comments ".. BEGIN name" and ".. END name".
 """
 
+import glob
 import os
 import re
 import statistics
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-RES = os.path.join(TOP, "build", "results")
+RES = max(glob.glob(os.path.join(TOP, "build", os.environ.get("BASE", "*"),
+                                 "results")), default="build/BASE/results",
+          key=lambda d: [int(n) for n in re.findall(r"\d+", d)])
 PAGE = os.path.join(TOP, "lib", "bench", "results.rst")
 
 
@@ -78,9 +82,10 @@ class Run:
             return [a + b for a, b in zip(self.rounds("bypass"),
                                           self.rounds("crypto"))]
         per = [r[column] / r["packets"] for r in self.mode[mode]]
-        if "syscall" in self.mode and \
+        call = "rx-syscall" if mode.startswith("rx-") else "syscall"
+        if call in self.mode and \
                 not re.fullmatch("(limit|crypto)(/1)?", mode):
-            less = self.mode["syscall"]
+            less = self.mode[call]
             per = [a - b[column] / b["packets"] for a, b in zip(per, less)]
         return per
 
@@ -103,9 +108,10 @@ class Run:
         return "%.2f" % statistics.median((a - b) / c for a, b, c in zip(
             self.rounds(mode), self.rounds("plain"), self.rounds("limit")))
 
-    def best(self):
-        """the fastest of those that seal in user space"""
-        user = [m for m in self.mode if re.fullmatch(r"user-[^@/]*", m)]
+    def best(self, what=""):
+        """the fastest of those that seal, or with "rx-" open, in user space"""
+        user = [m for m in self.mode
+                if re.fullmatch(what + r"user-[^@/]*", m)]
         return min(user, key=lambda m: statistics.median(self.rounds(m)),
                    default=None)
 
@@ -143,6 +149,24 @@ def cpu():
             ("plain", "limit", "kernel", "kernel-flowid", best)] + [
             best[5:], run.ratio("kernel", best), run.overhead("kernel"),
             run.ratio("device", "plain@device"), run.ratio("device", best)])
+    return head, body
+
+
+def recv():
+    """CPU time per packet that is received, one flow"""
+    head = ["cipher", "size", "batch", "plain", "plain-ulp", "kernel", "user",
+            "which", "kernel : user", "kernel : plain"]
+    body, seen = [], set()
+    for run in runs("bench.tsv"):
+        best = run.best("rx-")
+        what = run.cipher, run.size, run.batch
+        if run.flows != 1 or not best or what in seen:
+            continue
+        seen.add(what)
+        body.append(list(what) + [run.value(m) for m in (
+            "rx-plain", "rx-plain-ulp", "rx-kernel", best)] + [
+            best[8:], run.ratio("rx-kernel", best),
+            run.ratio("rx-kernel", "rx-plain")])
     return head, body
 
 
@@ -257,8 +281,8 @@ def threads():
             "times", "least", "most"], body
 
 
-TABLES = {f.__name__: f for f in (cpu, bounds, flows, ulp, install, insns,
-                              base, threads)}
+TABLES = {f.__name__: f for f in (cpu, recv, bounds, flows, ulp, install,
+                                  insns, base, threads)}
 
 
 def main():

@@ -4,7 +4,7 @@
 # usage: bench.sh [quick|full]
 #        bench.sh -OPTION...	one run, with options of quic_bench
 #
-# What sending costs, by lib/bench, in User Mode Linux, which
+# What sending and receiving cost, by lib/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
 # and with the vector ciphers. BENCH_MS: milliseconds of a mode in each round of
 # `full`. Results in $OUT/results/bench.txt, bench.tsv,
@@ -28,11 +28,14 @@ runs()
 	local cipher size batch lib ciphers sizes batches flows how
 	local opt="-D 198.51.100.2" less="-E syscall"
 	local modes=syscall,plain,plain-ulp,bypass zerocopy=''
+	local recv=rx-syscall,rx-plain,rx-plain-ulp
 
 	for lib in openssl boringssl gnutls; do
-		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
-			modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
+		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
+		modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
+		recv+=,rx-user-$lib
 	done
+	recv+=,rx-kernel
 	modes+=,kernel,kernel-flowid,limit,crypto
 	modes+=,plain@device,bypass@device,device,device-flowid
 	case $matrix in
@@ -54,13 +57,18 @@ runs()
 		# BoringSSL has no CCM
 		[ "$cipher" != aes-128-ccm ] ||
 			modes=${modes/user-boringssl,} \
-			zerocopy=${zerocopy/,user-boringssl+zerocopy}
+			zerocopy=${zerocopy/,user-boringssl+zerocopy} \
+			recv=${recv/,rx-user-boringssl}
 		for size in $sizes; do
 			for batch in $batches; do
 				[ "$batch" = 1 ] && how="-M 32 -m $modes" ||
 					how="-m $modes$zerocopy"
 				echo "$opt $less -R user-openssl -c $cipher" \
 					"-s $size -b $batch $how"
+				[ "$batch" = 1 ] && how="-M 32" || how=
+				echo "$opt -E rx-syscall -R rx-user-openssl" \
+					"-c $cipher -s $size -b $batch" \
+					"$how -m $recv"
 			done
 		done
 	done
@@ -69,6 +77,9 @@ runs()
 		echo "$opt -f $flows $less -R user-openssl" \
 			"-m syscall,$modes,${modes//,//1,}/1"
 	done
+	modes=rx-plain,rx-user-openssl,rx-kernel
+	echo "$opt -f 1000 -E rx-syscall -R rx-user-openssl" \
+		"-m rx-syscall,$modes,${modes//,//1,}/1"
 	echo "-I 1000000"
 }
 

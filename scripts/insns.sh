@@ -63,6 +63,7 @@ runs_check()
 	local env="-D 198.51.100.2 -i -r 7" user='' lib size batch
 	local modes=plain,plain-ulp,bypass,limit,crypto,kernel,kernel-flowid
 	local device=plain@device,bypass@device,device,device-flowid
+	local recv=rx-plain,rx-plain-ulp,rx-kernel
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
@@ -73,9 +74,12 @@ runs_check()
 		for batch in 1 50; do
 			echo "$env -n $((200 / batch)) -s $size -b $batch" \
 				"-m $modes,$device$user"
+			echo "$env -n $((200 / batch)) -s $size -b $batch" \
+				"-m $recv${user//,/,rx-}"
 		done
 	done
 	echo "$env -n 4 -c chacha20 -m $modes$user"
+	echo "$env -n 4 -c chacha20 -m $recv${user//,/,rx-}"
 	echo "$env -n 500 -b 1 -f 1000 -m plain,kernel,kernel-flowid"
 }
 

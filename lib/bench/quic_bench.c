@@ -19,104 +19,30 @@
  * protection makes the masks. Less than that no kernel's sealing can cost.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <linux/errqueue.h>
 
-#include "../quic_uapi.h"
-#include "seal.h"
+#include "bench.h"
 
-#define PORT		4433
-#define MAX_CALL	65507	/* payload of a UDP datagram over IPv4 */
 #define RING		16	/* buffers that MSG_ZEROCOPY takes turns with */
 #define KEY_PACKETS	(1 << 21)	/* before a key update: AES-CCM's limit */
-#define MAX_MODES	24
-#define MAX_MSGS	64
-#define MAX_THREADS	64
-#define NSEC		1000000000ULL
 
 #define LIMIT_FILE	"/sys/kernel/debug/quic_limit"
 #define LIMIT_MASKS	(1 << 17)	/* where they are in that file */
-
-#define FIRST_PN	0xfffffff0	/* with more bits than are in headers */
-
-enum how {
-	SYSCALL, PLAIN, ULP, BYPASS, LIMIT, CRYPTO, USER, KERNEL, FLOWID
-};
-
-enum lib { OPENSSL, BORINGSSL, GNUTLS, N_LIBS };
-
-/**
- * struct flow - a connection
- * @keys: of its current generation
- * @gen: the generation
- * @id: flow_id, 0 for none
- * @cid: destination connection ID
- * @pn: next packet number
- * @sealed: packets of this generation
- * @ctx: what the library keeps
- */
-struct flow {
-	struct keys keys;
-	uint8_t gen;
-	uint32_t id;
-	uint8_t cid[QUIC_MAX_CONNECTION_ID_SIZE];
-	uint64_t pn;
-	uint64_t sealed;
-	void *ctx;
-};
-
-/* Nanoseconds, by three clocks */
-struct times {
-	uint64_t cpu;
-	uint64_t rusage;
-	uint64_t wall;
-};
-
-/**
- * struct mode - a way of sending
- * @name: as on the command line
- * @how: who seals
- * @lib: which library, where user space does
- * @zerocopy: send with MSG_ZEROCOPY
- * @device: the network device is to seal
- * @flows: of each thread
- * @to: destination
- * @fd: socket of each thread
- * @flow: of each thread, @flows of them
- * @round: results
- */
-struct mode {
-	char name[40];
-	enum how how;
-	enum lib lib;
-	bool zerocopy;
-	bool device;
-	unsigned int flows;
-	const struct sockaddr_storage *to;
-	int fd[MAX_THREADS];
-	struct flow *flow[MAX_THREADS];
-	struct times *round;
-};
 
 /**
  * struct call - arguments of a sendmsg(), one of those of a sendmmsg()
@@ -191,245 +117,7 @@ struct quic_limit_key {
 	uint64_t pn;
 };
 
-static const struct {
-	const char *name;
-	uint16_t type;
-	size_t key_len;
-	const char *alg;
-	const char *hp;
-} ciphers[] = {
-	[AES_128_GCM] = { "aes-128-gcm", TLS_CIPHER_AES_GCM_128, 16,
-			  "gcm(aes)", "ecb(aes)" },
-	[AES_256_GCM] = { "aes-256-gcm", TLS_CIPHER_AES_GCM_256, 32,
-			  "gcm(aes)", "ecb(aes)" },
-	[AES_128_CCM] = { "aes-128-ccm", TLS_CIPHER_AES_CCM_128, 16,
-			  "ccm(aes)", "ecb(aes)" },
-	[CHACHA20] = { "chacha20", TLS_CIPHER_CHACHA20_POLY1305, 32,
-		       "rfc7539(chacha20,poly1305)", "chacha20" },
-};
-
-static const char * const libs[] = { "openssl", "boringssl", "gnutls" };
-static const struct sealer *sealers[N_LIBS];
-
-static struct {
-	enum cipher cipher;
-	size_t size;
-	unsigned int batch;
-	unsigned int flows;
-	unsigned int threads;
-	unsigned int rounds;
-	unsigned int ms;
-	unsigned long calls;
-	unsigned int msgs;
-	unsigned int cid_len;
-	unsigned long install;
-	bool own_sockets;
-	bool processes;
-	bool packed;
-	bool insns;
-	const char *lines;
-	const char *ref;
-	const char *less;
-	struct sockaddr_storage to;
-	struct sockaddr_storage device;
-} opt = {
-	.size = 1200, .batch = 50, .flows = 1, .threads = 1, .rounds = 15,
-	.ms = 200, .msgs = 1, .cid_len = 8,
-};
-
-__attribute__((format(printf, 1, 2), noreturn))
-static void die(const char *fmt, ...)
-{
-	va_list ap;
-
-	fputs("quic_bench: ", stderr);
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-static void *xcalloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (!p)
-		die("no memory");
-	return p;
-}
-
-/* Memory that is shared with processes forked later */
-static void *shared_alloc(size_t n, size_t size)
-{
-	void *p = mmap(NULL, n * size, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		die("no memory");
-	return p;
-}
-
-/* Keys and the like. Always the same ones: runs are to be repeatable. */
-static void fill_random(void *buf, size_t len)
-{
-	static uint64_t state = 0x51554943;
-	size_t i, n;
-	uint64_t x;
-
-	for (i = 0; i < len; i += n) {	/* splitmix64 */
-		x = state += 0x9e3779b97f4a7c15;
-		x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-		x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-		x ^= x >> 31;
-		n = len - i < sizeof(x) ? len - i : sizeof(x);
-		memcpy((uint8_t *)buf + i, &x, n);
-	}
-}
-
-static uint64_t now(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * NSEC + ts.tv_nsec;
-}
-
-/* With QEMU's -icount shift=0, how many instructions the machine has executed */
-static uint64_t insns(void)
-{
-#ifdef __x86_64__
-	return __builtin_ia32_rdtsc();
-#else
-	die("-i is for x86-64");
-#endif
-}
-
-/* A guest on a busy host may have found no clock but its timer's ticks */
-static void check_clock(void)
-{
-	struct timespec ts;
-
-	if (clock_getres(CLOCK_MONOTONIC, &ts) || ts.tv_sec ||
-	    ts.tv_nsec > 1000)
-		die("this machine has no clock that is good enough");
-}
-
-static struct times times_now(void)
-{
-	struct times t = {
-		.cpu = opt.insns ? insns() : now(CLOCK_THREAD_CPUTIME_ID),
-		.wall = now(CLOCK_MONOTONIC),
-	};
-	struct rusage ru;
-
-	getrusage(RUSAGE_THREAD, &ru);
-	t.rusage = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * NSEC +
-		   (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) * 1000ULL;
-	return t;
-}
-
-static struct times times_since(const struct times *then)
-{
-	struct times t = times_now();
-
-	t.cpu -= then->cpu;
-	t.rusage -= then->rusage;
-	t.wall -= then->wall;
-	return t;
-}
-
-/* A counter of /proc/net/quic_stat, 0 where there is none */
-static unsigned long counter(const char *name)
-{
-	FILE *f = fopen("/proc/net/quic_stat", "r");
-	unsigned long val, ret = 0;
-	char key[64];
-
-	if (!f)
-		return 0;
-	while (fscanf(f, "%63s %lu", key, &val) == 2)
-		if (!strcmp(key, name))
-			ret = val;
-	fclose(f);
-	return ret;
-}
-
-static socklen_t addr_len(const struct sockaddr_storage *a)
-{
-	return a->ss_family == AF_INET ? sizeof(struct sockaddr_in) :
-					 sizeof(struct sockaddr_in6);
-}
-
-static void addr_parse(struct sockaddr_storage *a, const char *s)
-{
-	struct sockaddr_in6 *in6 = (void *)a;
-	struct sockaddr_in *in = (void *)a;
-
-	memset(a, 0, sizeof(*a));
-	if (inet_pton(AF_INET, s, &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons(PORT);
-	} else if (inet_pton(AF_INET6, s, &in6->sin6_addr) == 1) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(PORT);
-	} else {
-		die("%s is no address", s);
-	}
-}
-
-static bool in_kernel(const struct mode *m)
-{
-	return m->how == KERNEL || m->how == FLOWID;
-}
-
-/* By the file of limit.patch, without system calls */
-static bool in_loop(const struct mode *m)
-{
-	return m->how == LIMIT || m->how == CRYPTO;
-}
-
-static bool sealed(const struct mode *m)
-{
-	return m->how == USER || in_kernel(m);
-}
-
 /* Flows */
-
-static void flow_init(struct flow *f, uint32_t id)
-{
-	memset(f, 0, sizeof(*f));
-	f->keys.cipher = opt.cipher;
-	fill_random(f->keys.key, sizeof(f->keys.key));
-	fill_random(f->keys.iv, sizeof(f->keys.iv));
-	fill_random(f->keys.hp, sizeof(f->keys.hp));
-	fill_random(f->cid, opt.cid_len);
-	f->id = id;
-}
-
-static void flow_opt(const struct flow *f, int fd, int name,
-		     const struct sockaddr_storage *to)
-{
-	size_t len = ciphers[opt.cipher].key_len;
-	struct quic_connection_info ci;
-
-	memset(&ci, 0, sizeof(ci));
-	ci.key.flow_id = f->id;
-	if (!f->id) {
-		memcpy(ci.key.conn_id + sizeof(ci.key.conn_id) - opt.cid_len,
-		       f->cid, opt.cid_len);
-		ci.key.conn_id_length = opt.cid_len;
-		memcpy(&ci.key.peer, to, addr_len(to));
-	}
-	ci.cipher_type = ciphers[opt.cipher].type;
-	ci.conn_payload_key_gen = f->gen;
-	memcpy(ci.payload_key, f->keys.key, len);
-	memcpy(ci.payload_iv, f->keys.iv, IV_LEN);
-	memcpy(ci.header_key, f->keys.hp, len);
-	if (setsockopt(fd, SOL_UDP, name, &ci, sizeof(ci)))
-		die("%s a flow: %m", name == UDP_QUIC_ADD_TX_CONNECTION ?
-		    "adding" : "removing");
-}
 
 /* Make room for @packets below the limit of the key. Not timed. */
 static void flow_update(struct flow *f, const struct worker *w,
@@ -452,39 +140,6 @@ static void flow_update(struct flow *f, const struct worker *w,
 static unsigned int pkt_stride(const struct mode *m)
 {
 	return in_kernel(m) && opt.packed ? opt.size - TAG : opt.size;
-}
-
-static void pkt_headers(const struct flow *f, uint8_t *pkt, size_t stride)
-{
-	uint8_t first = 0x40 | (f->gen & 1) << 2 | (PN_LEN - 1);
-	unsigned int i;
-	uint32_t pn;
-
-	for (i = 0; i < opt.batch; i++, pkt += stride) {
-		pkt[0] = first;
-		memcpy(pkt + 1, f->cid, opt.cid_len);
-		pn = htobe32(f->pn + i);
-		memcpy(pkt + 1 + opt.cid_len, &pn, PN_LEN);
-	}
-}
-
-static struct batch pkt_batch(const struct flow *f, uint8_t *pkt)
-{
-	return (struct batch) {
-		.pkt = pkt,
-		.size = opt.size,
-		.n = opt.batch,
-		.pn_off = 1 + opt.cid_len,
-		.pn = f->pn,
-	};
-}
-
-static int pkt_seal(enum lib lib, void *ctx, const struct flow *f,
-		    uint8_t *pkt)
-{
-	struct batch b = pkt_batch(f, pkt);
-
-	return sealers[lib]->seal(ctx, &b);
 }
 
 /* The limit */
@@ -556,19 +211,6 @@ static void limit_read(int fd, void *data, size_t len, off_t off)
 }
 
 /* Calls */
-
-static void *cmsg_put(struct msghdr *msg, int type, const void *data,
-		      size_t len)
-{
-	struct cmsghdr *c = (void *)((char *)msg->msg_control +
-				     msg->msg_controllen);
-
-	c->cmsg_level = SOL_UDP;
-	c->cmsg_type = type;
-	c->cmsg_len = CMSG_LEN(len);
-	msg->msg_controllen += CMSG_SPACE(len);
-	return memcpy(CMSG_DATA(c), data, len);
-}
 
 static void call_init(struct call *c, struct msghdr *msg,
 		      const struct mode *m, const struct sockaddr_storage *to)
@@ -761,31 +403,6 @@ static void *worker_run(void *arg)
 
 /* Modes */
 
-/* If @name ends in @suffix, cuts it off */
-static bool mode_suffix(char *name, const char *suffix)
-{
-	size_t n = strlen(name), len = strlen(suffix);
-
-	if (n < len || strcmp(name + n - len, suffix))
-		return false;
-	name[n - len] = 0;
-	return true;
-}
-
-static enum lib mode_lib(const char *name)
-{
-	int i;
-
-	for (i = 0; i < N_LIBS; i++) {
-		if (strcmp(name, libs[i]))
-			continue;
-		if (!sealers[i])
-			die("seal_%s.so was not built", name);
-		return i;
-	}
-	die("no such library: %s", name);
-}
-
 static void mode_parse(struct mode *m, const char *name)
 {
 	static const struct {
@@ -813,6 +430,9 @@ static void mode_parse(struct mode *m, const char *name)
 		die("no such mode: %s", name);
 	strcpy(m->name, name);
 	strcpy(p, name);
+	m->receive = !strncmp(p, "rx-", 3);
+	if (m->receive)
+		memmove(p, p + 3, strlen(p + 3) + 1);
 	m->flows = mode_suffix(p, "/1") ? 1 : opt.flows / opt.threads;
 	there = mode_suffix(p, "@device");
 	m->zerocopy = mode_suffix(p, "+zerocopy");
@@ -829,6 +449,9 @@ static void mode_parse(struct mode *m, const char *name)
 			die("%s: not with zerocopy", name);
 	}
 	if (there && (in_kernel(m) || in_loop(m) || m->how == SYSCALL))
+		die("no such mode: %s", name);
+	if (m->receive && (in_loop(m) || m->how == BYPASS || m->zerocopy ||
+			   m->how == FLOWID))
 		die("no such mode: %s", name);
 	m->to = there || m->device ? &opt.device : &opt.to;
 	if (!m->to->ss_family)
@@ -1108,226 +731,16 @@ static struct times mode_round(const struct mode *m, struct worker *w,
 	return t;
 }
 
-/* Results */
-
-static int cmp_double(const void *a, const void *b)
+static struct times run(const struct mode *m, struct worker *w,
+			unsigned long calls)
 {
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
+	return m->receive ? recv_run(m, calls) : mode_run(m, w, calls);
 }
 
-/* @q of the sorted values: 0.5 is the median */
-static double quantile(const double *v, unsigned int n, double q)
+static struct times run_round(const struct mode *m, struct worker *w,
+			      unsigned long calls)
 {
-	double pos = q * (n - 1);
-	unsigned int i = pos;
-
-	return i + 1 < n ? v[i] + (pos - i) * (v[i + 1] - v[i]) : v[n - 1];
-}
-
-/* The file of -j, which may have lines of other runs */
-static FILE *lines_open(const char *columns)
-{
-	FILE *f = fopen(opt.lines, "a");
-
-	if (!f)
-		die("%s: %m", opt.lines);
-	fseek(f, 0, SEEK_END);
-	if (!ftell(f))
-		fprintf(f, "#%s\n", columns);
-	return f;
-}
-
-static void lines_close(FILE *f)
-{
-	if (ferror(f) | fclose(f))
-		die("%s: %m", opt.lines);
-}
-
-static void print_lines(const struct mode *m, unsigned int n,
-			unsigned long packets)
-{
-	FILE *f = lines_open("mode\tcipher\tsize\tbatch\tflows\tthreads\t"
-			     "sockets\tround\tpackets\tcpu_ns\trusage_ns\t"
-			     "wall_ns\tmsgs");
-	unsigned int sockets = opt.own_sockets ? opt.threads : 1, r, i;
-
-	for (r = 0; r < opt.rounds; r++)
-		for (i = 0; i < n; i++)
-			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t%lu\t%lu\t%lu\t%lu\t%u\n",
-				m[i].name, ciphers[opt.cipher].name, opt.size,
-				opt.batch, m[i].flows * opt.threads,
-				opt.threads, sockets, r,
-				packets, m[i].round[r].cpu,
-				m[i].round[r].rusage, m[i].round[r].wall,
-				opt.msgs);
-	lines_close(f);
-}
-
-/* The CPU time of a round, without what @less has of it */
-static double round_cpu(const struct mode *m, const struct mode *less,
-			unsigned int r)
-{
-	if (!less || in_loop(m))	/* no system calls */
-		return m->round[r].cpu;
-	return (double)m->round[r].cpu - less->round[r].cpu;
-}
-
-/* Fills and sorts @v, a value of each round per packet */
-static void rounds_of(double *v, const struct mode *m, const struct mode *less,
-		      unsigned long packets)
-{
-	unsigned int r;
-
-	for (r = 0; r < opt.rounds; r++)
-		v[r] = round_cpu(m, less, r) / packets;
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
-}
-
-static void walls_of(double *v, const struct mode *m, const struct mode *less,
-		     unsigned long packets)
-{
-	unsigned int r;
-
-	for (r = 0; r < opt.rounds; r++) {
-		v[r] = m->round[r].wall;
-		if (less && !in_loop(m))
-			v[r] -= less->round[r].wall;
-		v[r] /= packets;
-	}
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
-}
-
-/* Fills and sorts @v, by what @m is faster than @ref in each round */
-static void ratios_of(double *v, const struct mode *m, const struct mode *ref,
-		      const struct mode *less)
-{
-	unsigned int r;
-
-	for (r = 0; r < opt.rounds; r++)
-		v[r] = round_cpu(ref, less, r) / round_cpu(m, less, r);
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
-}
-
-/* The mode that does @how where @like does what it does, or NULL */
-static const struct mode *mode_like(const struct mode *m, unsigned int n,
-				    enum how how, const struct mode *like)
-{
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		if (m[i].how == how && m[i].to == like->to &&
-		    m[i].flows == like->flows && !m[i].zerocopy)
-			return &m[i];
-	return NULL;
-}
-
-/* The mode that is @like but with one flow, or NULL */
-static const struct mode *mode_one(const struct mode *m, unsigned int n,
-				   const struct mode *like)
-{
-	unsigned int i;
-
-	for (i = 0; i < n && like->flows > 1; i++)
-		if (m[i].flows == 1 && m[i].how == like->how &&
-		    m[i].lib == like->lib && m[i].to == like->to &&
-		    m[i].zerocopy == like->zerocopy)
-			return &m[i];
-	return NULL;
-}
-
-__attribute__((format(printf, 2, 3)))
-static void print_ratio(const double *v, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vprintf(fmt, ap);
-	va_end(ap);
-	printf("%*s%9.3f%9.3f%9.3f\n", n < 42 ? 42 - n : 0, "",
-	       quantile(v, opt.rounds, 0.5), quantile(v, opt.rounds, 0.25),
-	       quantile(v, opt.rounds, 0.75));
-}
-
-/* What is to be compared with something of its own */
-static void print_ratios(const struct mode *m, unsigned int n,
-			 const struct mode *less)
-{
-	const struct mode *limit, *plain, *one;
-	double v[opt.rounds];
-	unsigned int i, r;
-
-	printf("%-42s%9s%9s%9s\n", "", "ratio", "quartile", "quartile");
-	for (i = 0; i < n; i++) {
-		one = mode_one(m, n, &m[i]);
-		if (one) {
-			ratios_of(v, &m[i], one, less);
-			print_ratio(v, "packets of %s / %s", m[i].name,
-				    one->name);
-		}
-		plain = mode_like(m, n, PLAIN, &m[i]);
-		if (!in_kernel(&m[i]) || !plain)
-			continue;
-		ratios_of(v, &m[i], plain, less);
-		print_ratio(v, "packets of %s / %s", m[i].name, plain->name);
-		limit = mode_like(m, n, LIMIT, &m[i]);
-		if (!limit)
-			continue;
-		for (r = 0; r < opt.rounds; r++)
-			v[r] = ((double)m[i].round[r].cpu -
-				plain->round[r].cpu) / limit->round[r].cpu;
-		qsort(v, opt.rounds, sizeof(*v), cmp_double);
-		print_ratio(v, "time of (%s - %s) / %s", m[i].name,
-			    plain->name, limit->name);
-	}
-}
-
-static void print_table(const struct mode *m, unsigned int n,
-			const struct mode *ref, const struct mode *less,
-			unsigned long packets)
-{
-	double ns[opt.rounds], wall[opt.rounds], ratio[opt.rounds], med;
-	unsigned int i;
-
-	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), %u socket(s)\n"
-	       "%u call(s) at once, %u rounds of %lu packets%s%s\n",
-	       ciphers[opt.cipher].name, opt.size, opt.batch, opt.flows,
-	       opt.threads, opt.own_sockets ? opt.threads : 1, opt.msgs,
-	       opt.rounds,
-	       packets, less ? "; all figures are without what is in " : "",
-	       less ? less->name : "");
-	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
-	       "%-24s%9s%9s%9s%9s%9s%9s%9s%9s\n",
-	       "", opt.insns ? "insns/" : "CPU ns/", "", "", "", "Gbit/s", ref->name, "mode",
-	       "packet", "min", "max", "wall", "per core", "faster",
-	       "quartile", "quartile");
-	for (i = 0; i < n; i++) {
-		if (&m[i] == less)
-			continue;
-		rounds_of(ns, &m[i], less, packets);
-		walls_of(wall, &m[i], less, packets);
-		ratios_of(ratio, &m[i], ref, less);
-		med = quantile(ns, opt.rounds, 0.5);
-		printf("%-24s%9.1f%9.1f%9.1f%9.1f%9.2f%9.3f%9.3f%9.3f\n",
-		       m[i].name, med, ns[0], ns[opt.rounds - 1],
-		       quantile(wall, opt.rounds, 0.5), opt.size * 8 / med,
-		       quantile(ratio, opt.rounds, 0.5),
-		       quantile(ratio, opt.rounds, 0.25),
-		       quantile(ratio, opt.rounds, 0.75));
-	}
-}
-
-static const struct mode *mode_find(const struct mode *m, unsigned int n,
-				    const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < n; i++)
-		if (!strcmp(m[i].name, name))
-			return &m[i];
-	die("%s is none of the modes", name);
+	return m->receive ? recv_round(m, calls) : mode_round(m, w, calls);
 }
 
 static void measure(struct mode *m, unsigned int n)
@@ -1348,6 +761,11 @@ static void measure(struct mode *m, unsigned int n)
 	for (t = 0; t < opt.threads; t++)
 		cpu[t] = worker_cpu(t);
 	for (i = 0; i < n; i++) {
+		if (m[i].receive) {
+			recv_init(&m[i]);
+			recv_verify(&m[i]);
+			continue;
+		}
 		mode_init(&m[i]);
 		mode_verify(&m[i]);
 		w[i] = shared_alloc(opt.threads, sizeof(*w[i]));
@@ -1357,16 +775,16 @@ static void measure(struct mode *m, unsigned int n)
 			w[i][t].cpu = cpu[t];
 		}
 	}
-	fprintf(stderr, "quic_bench: all modes send what they are to send\n");
+	fprintf(stderr, "quic_bench: all modes do what they are to do\n");
 
 	/* warm up; and calls that take opt.ms milliseconds of the reference */
 	for (i = 0; i < n; i++)
-		mode_run(&m[i], w[i], 10 * unit);
+		run(&m[i], w[i], 10 * unit);
 	if (!calls) {
 		uint64_t ns = 0;
 
 		for (calls = 4 * unit; ns < NSEC / 20; calls *= 2)
-			ns = mode_run(ref, w[ref - m], calls).cpu;
+			ns = run(ref, w[ref - m], calls).cpu;
 		calls = calls / 2 * (double)opt.ms * 1000000 / ns + 1;
 	}
 	calls = (calls + unit - 1) / unit * unit;
@@ -1374,7 +792,7 @@ static void measure(struct mode *m, unsigned int n)
 
 	for (r = 0; r < opt.rounds; r++)
 		for (i = 0; i < n; i++)
-			m[i].round[r] = mode_round(&m[i], w[i], calls);
+			m[i].round[r] = run_round(&m[i], w[i], calls);
 
 	for (i = 0; i < n; i++) {
 		off = 0;
@@ -1510,36 +928,12 @@ static void install(void)
 	free(flows);
 }
 
-static void load_sealers(void)
-{
-	char path[4096], *slash;
-	ssize_t len;
-	void *so;
-	int i;
-
-	len = readlink("/proc/self/exe", path, sizeof(path) - 32);
-	if (len < 0)
-		die("/proc/self/exe: %m");
-	path[len] = 0;
-	slash = strrchr(path, '/') + 1;
-	for (i = 0; i < N_LIBS; i++) {
-		sprintf(slash, "seal_%s.so", libs[i]);
-		if (access(path, F_OK))
-			continue;
-		so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-		sealers[i] = so ? dlsym(so, "sealer") : NULL;
-		if (!sealers[i])
-			die("%s", dlerror());
-		fprintf(stderr, "quic_bench: %s: %s\n", libs[i],
-			sealers[i]->version());
-	}
-}
-
 __attribute__((noreturn))
 static void usage(void)
 {
 	fputs("usage: quic_bench [option...]\n"
-	      "CPU time per packet of sending QUIC packets, sealed in different ways\n"
+	      "CPU time per packet of sending and receiving QUIC packets, sealed and opened in\n"
+	      "different ways\n"
 	      "  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl, user-boringssl,\n"
 	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid,\n"
 	      "              bypass, limit, crypto; plain-before is plain, before any\n"
@@ -1549,11 +943,16 @@ static void usage(void)
 	      "              user-...: +zerocopy; after those, plain-ulp, and bypass:\n"
 	      "              @device, sent to the address of -D; after any: /1, with\n"
 	      "              one flow whatever -f says\n"
+	      "              rx-plain, rx-plain-ulp, rx-user-..., rx-kernel, rx-device,\n"
+	      "              rx-syscall receive; rx-...@device: from the namespace of -N\n"
 	      "  -R mode     what the others are compared with (first, or last)\n"
 	      "  -E mode     leave what is in this mode out of the table: with syscall,\n"
 	      "              the cost of system calls where they are emulated\n"
 	      "  -d address  destination, to be one that discards (192.0.2.2)\n"
 	      "  -D address  the same, by a device that seals; for the device modes\n"
+	      "  -L address  own address that packets of -N have to be sent to\n"
+	      "  -N netns    file of the network namespace on the other side of the device\n"
+	      "              that opens\n"
 	      "  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
 	      "  -s bytes    size of a packet, UDP payload (1200)\n"
 	      "  -b packets  per call (50, or what a datagram has room for)\n"
@@ -1575,17 +974,6 @@ static void usage(void)
 	exit(2);
 }
 
-static unsigned long number(const char *s, unsigned long min,
-			    unsigned long max)
-{
-	char *end;
-	unsigned long n = strtoul(s, &end, 0);
-
-	if (*end || end == s || n < min || n > max)
-		die("%s is not a number from %lu to %lu", s, min, max);
-	return n;
-}
-
 int main(int argc, char **argv)
 {
 	static struct mode mode[MAX_MODES];
@@ -1594,7 +982,7 @@ int main(int argc, char **argv)
 	int c;
 
 	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:D:c:s:b:M:f:t:SFPl:r:T:n:iI:j:")) != -1) {
+	while ((c = getopt(argc, argv, "m:R:E:d:D:L:N:c:s:b:M:f:t:SFPl:r:T:n:iI:j:")) != -1) {
 		switch (c) {
 		case 'm':
 			modes = optarg;
@@ -1610,6 +998,12 @@ int main(int argc, char **argv)
 			break;
 		case 'D':
 			addr_parse(&opt.device, optarg);
+			break;
+		case 'L':
+			addr_parse(&opt.local, optarg);
+			break;
+		case 'N':
+			opt.netns = optarg;
 			break;
 		case 'c':
 			while (opt.cipher < N_CIPHERS &&

@@ -55,11 +55,14 @@ struct batch {
  * @version: of the library
  * @flow: make the contexts of a flow, which it keeps; NULL if it cannot
  * @seal: seal in place, header protection included; 0 or -1
+ * @open: open in place what was sealed; 0 or -1. The numbers of packets are
+ *	  completed relative to that of the batch
  */
 struct sealer {
 	const char *(*version)(void);
 	void *(*flow)(const struct keys *keys);
 	int (*seal)(void *flow, const struct batch *b);
+	int (*open)(void *flow, const struct batch *b);
 };
 
 /**
@@ -73,14 +76,17 @@ struct seal_flow {
 };
 
 /**
- * struct seal_ops - what a library provides for seal_batch()
+ * struct seal_ops - what a library provides for seal_batch() and open_batch()
  * @seal: seal a packet in place: header of @hdr bytes, plaintext of @len bytes,
  *	  tag; returns false on failure
+ * @open: the opposite, false also if the tag is wrong
  * @aes: encrypt the samples of a batch, @len bytes, by AES in ECB mode
  * @chacha: make the mask of one packet, its first 1 + PN_LEN bytes
  */
 struct seal_ops {
 	bool (*seal)(void *flow, const uint8_t *nonce, uint8_t *pkt, size_t hdr,
+		     size_t len);
+	bool (*open)(void *flow, const uint8_t *nonce, uint8_t *pkt, size_t hdr,
 		     size_t len);
 	bool (*aes)(void *flow, uint8_t *mask, const uint8_t *sample,
 		    size_t len);
@@ -154,6 +160,52 @@ int seal_batch(const struct seal_ops *ops, void *flow, const struct batch *b)
 	if (!seal_masks(ops, flow, b, mask))
 		return -1;
 	seal_mask(b, mask);
+	return 0;
+}
+
+/* Number of a packet without header protection, RFC 9000 A.3 with PN_LEN of 4 */
+static inline uint64_t open_pn(const uint8_t *p, uint64_t expected)
+{
+	uint64_t win = 1ULL << (8 * PN_LEN), pn;
+	uint32_t truncated;
+
+	memcpy(&truncated, p, sizeof(truncated));
+	pn = (expected & ~(win - 1)) | be32toh(truncated);
+	if (pn + win / 2 <= expected)
+		return pn + win;
+	if (pn > expected + win / 2 && pn >= win)
+		return pn - win;
+	return pn;
+}
+
+/**
+ * open_batch - open in place what was sealed
+ * @ops: constant functions of the library, so that they can be inlined
+ * @flow: as they want it, with struct seal_flow at its start
+ * @b: packets
+ *
+ * Return: 0, or -1 if one of them does not open
+ */
+static inline __attribute__((always_inline))
+int open_batch(const struct seal_ops *ops, void *flow, const struct batch *b)
+{
+	size_t hdr = b->pn_off + PN_LEN, len = b->size - hdr - TAG;
+	uint8_t nonce[IV_LEN], mask[MAX_BATCH * SAMPLE];
+	const struct seal_flow *f = flow;
+	uint64_t pn = b->pn;
+	unsigned int i;
+
+	if (!seal_masks(ops, flow, b, mask))
+		return -1;
+	seal_mask(b, mask);
+	for (i = 0; i < b->n; i++) {
+		uint8_t *pkt = b->pkt + i * b->size;
+
+		pn = open_pn(pkt + b->pn_off, pn);
+		seal_nonce(nonce, f->iv, pn);
+		if (!ops->open(flow, nonce, pkt, hdr, len))
+			return -1;
+	}
 	return 0;
 }
 

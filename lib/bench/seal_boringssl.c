@@ -58,6 +58,16 @@ static bool seal_one(void *flow, const uint8_t *nonce, uint8_t *pkt,
 					 len, NULL, 0, pkt, hdr);
 }
 
+static bool open_one(void *flow, const uint8_t *nonce, uint8_t *pkt,
+		     size_t hdr, size_t len)
+{
+	struct flow *f = flow;
+
+	return EVP_AEAD_CTX_open_gather(&f->aead, pkt + hdr, nonce, IV_LEN,
+					pkt + hdr, len, pkt + hdr + len, TAG,
+					pkt, hdr);
+}
+
 static bool aes(void *flow, uint8_t *mask, const uint8_t *sample, size_t len)
 {
 	struct flow *f = flow;
@@ -78,17 +88,23 @@ static bool chacha(void *flow, uint8_t *mask, const uint8_t *sample)
 	return true;
 }
 
+static const struct seal_ops ops = {
+	.seal = seal_one, .open = open_one, .aes = aes, .chacha = chacha,
+};
+
 static int seal(void *flow, const struct batch *b)
 {
-	static const struct seal_ops ops = {
-		.seal = seal_one, .aes = aes, .chacha = chacha,
-	};
-
 	return seal_batch(&ops, flow, b);
+}
+
+static int open_pkts(void *flow, const struct batch *b)
+{
+	return open_batch(&ops, flow, b);
 }
 
 const struct sealer sealer = {
 	.version = version,
 	.flow = flow,
 	.seal = seal,
+	.open = open_pkts,
 };
