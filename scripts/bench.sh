@@ -80,6 +80,9 @@ runs()
 	modes=rx-plain,rx-user-openssl,rx-kernel
 	echo "$opt -f 1000 -E rx-syscall -R rx-user-openssl" \
 		"-m rx-syscall,$modes,${modes//,//1,}/1"
+	for cipher in $ciphers; do
+		echo "-W -c $cipher"
+	done
 	echo "-I 1000000"
 }
 

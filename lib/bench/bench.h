@@ -61,6 +61,7 @@ struct opt {
 	bool processes;
 	bool packed;
 	bool insns;
+	bool timing;
 	const char *lines;
 	const char *ref;
 	const char *less;
@@ -190,5 +191,8 @@ void recv_init(struct mode *m);
 void recv_verify(const struct mode *m);
 struct times recv_run(const struct mode *m, unsigned long calls);
 struct times recv_round(const struct mode *m, unsigned long calls);
+
+/* timing.c */
+void timing(void);
 
 #endif /* BENCH_H */

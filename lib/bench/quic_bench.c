@@ -969,6 +969,7 @@ static void usage(void)
 	      "  -i          count instructions, for QEMU with -icount shift=0\n"
 	      "  -I flows    only measure adding, removing and replacing that many flows,\n"
 	      "              and closing their socket\n"
+	      "  -W          only compare the times of packets that do not open\n"
 	      "  -j file     append a line per round and mode, for programs\n",
 	      stderr);
 	exit(2);
@@ -982,7 +983,7 @@ int main(int argc, char **argv)
 	int c;
 
 	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:D:L:N:c:s:b:M:f:t:SFPl:r:T:n:iI:j:")) != -1) {
+	while ((c = getopt(argc, argv, "m:R:E:d:D:L:N:c:s:b:M:f:t:SFPl:r:T:n:iI:Wj:")) != -1) {
 		switch (c) {
 		case 'm':
 			modes = optarg;
@@ -1055,6 +1056,9 @@ int main(int argc, char **argv)
 		case 'I':
 			opt.install = number(optarg, 1, 100000000);
 			break;
+		case 'W':
+			opt.timing = true;
+			break;
 		case 'j':
 			opt.lines = optarg;
 			break;
@@ -1062,7 +1066,7 @@ int main(int argc, char **argv)
 			usage();
 		}
 	}
-	if (optind != argc || (!modes && !opt.install))
+	if (optind != argc || (!modes && !opt.install && !opt.timing))
 		usage();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!opt.insns)
@@ -1078,6 +1082,10 @@ int main(int argc, char **argv)
 	if (opt.flows % opt.threads)
 		opt.flows += opt.threads - opt.flows % opt.threads;
 	load_sealers();
+	if (opt.timing) {
+		timing();
+		return 0;
+	}
 	for (name = strtok(modes, ","); name; name = strtok(NULL, ",")) {
 		if (n == MAX_MODES)
 			die("too many modes");
