@@ -194,7 +194,9 @@ in_makefile()
 	rm -f "$lint/out/${f%.c}.o"
 	# with -n, make looks at the configuration as it was before
 	in_lint syncconfig
-	in_lint -n "$(dirname "$f")/" 2>/dev/null | grep -qF "${f%.c}.o"
+	# not -q: make must not find nobody reading
+	in_lint -n "$(dirname "$f")/" 2>/dev/null | grep -F "${f%.c}.o" \
+		>/dev/null
 }
 
 # seen FILE: did the compiler read it, as an object or included in one?
