@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * QUIC packet protection: what drivers of devices that seal packets need. See
- * Documentation/networking/quic-offload.rst. The rest of the stack includes
- * <net/quic_core.h>.
+ * QUIC packet protection: what drivers of devices that seal or open packets
+ * need. See Documentation/networking/quic-offload.rst. The rest of the stack
+ * includes <net/quic_core.h>.
  */
 #ifndef _NET_QUIC_H
 #define _NET_QUIC_H
@@ -35,7 +35,7 @@ struct sock;
 /**
  * enum quicdev_direction - direction of the packets that a key is for
  * @QUICDEV_TX: packets that are sent
- * @QUICDEV_RX: packets that are received; not used yet
+ * @QUICDEV_RX: packets that are received
  */
 enum quicdev_direction {
 	QUICDEV_TX,
@@ -48,10 +48,11 @@ enum quicdev_direction {
  * struct quicdev_key - one key generation of a flow, in a device
  * @cookie: number of the flow, never 0, unique since boot; all generations of a
  *	    flow have the same. A netdev has at most two at a time, with
- *	    different Key Phases
+ *	    different Key Phases. A flow has one direction
  * @cipher_type: TLS_CIPHER_*
  * @key_size: bytes of @key and of @header_key
  * @key_gen: key generation; its low bit is the Key Phase bit
+ * @direction: enum quicdev_direction
  * @cid_len: bytes of @cid
  * @iv: IV of RFC 9001 5.3
  * @key: AEAD key
@@ -60,18 +61,29 @@ enum quicdev_direction {
  *	     endian, it gives the IV of the nonces. 0 if the device lacks
  *	     QUICDEV_CAP_PATH_ID
  * @cid: destination connection ID of the packet that made the core add the key,
- *	 left-aligned. Other packets may have other connection IDs of @cid_len
- *	 bytes
- * @family: address family of @daddr: AF_INET or AF_INET6
- * @dport: destination port, 0 if the flow is for any destination
+ *	 left-aligned. QUICDEV_TX: other packets may have other connection IDs
+ *	 of @cid_len bytes. QUICDEV_RX: the device opens packets with this one
+ *	 only
+ * @family: address family of @daddr and @saddr: AF_INET or AF_INET6
+ * @dport: destination port. QUICDEV_TX: 0 if the flow is for any destination
+ * @sport: source port, 0 for QUICDEV_TX
  * @daddr: destination address of the packet that made the core add the key; an
- *	   IPv4 address is in the first word. For steering and debugging: other
- *	   packets of the flow may have other addresses
- * @next_pkt_num: packet number of that packet. Software may seal the packet,
- *		  and others, before the device gets its first one
+ *	   IPv4 address is in the first word. QUICDEV_TX: for steering and
+ *	   debugging, as other packets of the flow may have other addresses
+ * @saddr: source address, likewise; unspecified for QUICDEV_TX
+ * @next_pkt_num: QUICDEV_TX: packet number of that packet; software may seal
+ *		  the packet, and others, before the device gets its first one.
+ *		  QUICDEV_RX: largest packet number opened so far plus one,
+ *		  relative to which the device completes truncated numbers until
+ *		  it has opened a larger one itself, or is told by
+ *		  &quicdev_ops.quic_dev_resync
  * @ops: owned by the core
- * @ready: owned by the core: the device has said that it can seal
+ * @ready: owned by the core: the device has said that it can seal, or open
  * @driver_state: owned by the driver, zero at first
+ *
+ * A QUICDEV_RX key is for exactly the packets of @family with @daddr, @dport,
+ * @saddr, @sport and @cid whose Key Phase bit, which header protection hides,
+ * is the low bit of @key_gen. None of these is a wildcard.
  *
  * The core allocates the struct, which stays where it is until quic_dev_del()
  * has returned. The driver must not write anything but @driver_state.
@@ -81,6 +93,7 @@ struct quicdev_key {
 	u16 cipher_type;
 	u8 key_size;
 	u8 key_gen;
+	u8 direction;
 	u8 cid_len;
 	u8 iv[QUIC_MAX_IV_SIZE];
 	u8 key[QUIC_MAX_KEY_SIZE];
@@ -89,7 +102,9 @@ struct quicdev_key {
 	u32 path_id;
 	u16 family;
 	__be16 dport;
+	__be16 sport;
 	struct in6_addr daddr;
+	struct in6_addr saddr;
 	u64 next_pkt_num;
 	const struct quicdev_key_ops *ops;
 	bool ready;
@@ -103,22 +118,25 @@ struct quicdev_key {
 #define QUICDEV_CAP_PATH_ID	BIT(3)
 
 /**
- * struct quicdev_caps - packets that a device can seal
+ * struct quicdev_caps - packets that a device can seal, or open
  * @ciphers: bit (TLS_CIPHER_* - TLS_CIPHER_AES_GCM_128) for each cipher
  * @cid_lens: bit n for connection IDs of n bytes
- * @pkt_num_lens: bit n for packet numbers of n bytes
- * @flags: QUICDEV_CAP_IPV4: the device can seal in IPv4. QUICDEV_CAP_IPV6: the
- *	   device can seal in IPv6. QUICDEV_CAP_NO_FIXED: the fixed bit of the
- *	   first byte may be 0 (RFC 9287). QUICDEV_CAP_PATH_ID: keys may
- *	   have a path of multipath QUIC other than 0
+ * @pkt_num_lens: bit n for packet numbers of n bytes; not used for QUICDEV_RX
+ * @flags: QUICDEV_CAP_IPV4: the device can seal, or open, in IPv4.
+ *	   QUICDEV_CAP_IPV6: the same in IPv6. QUICDEV_CAP_NO_FIXED: the fixed
+ *	   bit of the first byte may be 0 (RFC 9287). QUICDEV_CAP_PATH_ID: keys
+ *	   may have a path of multipath QUIC other than 0
  * @max_pkts: upper limit of packets in a call, which become one GSO skb; 0:
- *	      none
- * @max_pkt_len: upper limit of the length of a packet, with its tag; 0: none
+ *	      none; not used for QUICDEV_RX
+ * @max_pkt_len: upper limit of the length of a packet, with its tag; 0: none;
+ *		 not used for QUICDEV_RX
  * @max_vlans: upper limit of VLAN tags in front of the IP header, inserted or
- *	       to be inserted
+ *	       to be inserted, stripped or to be stripped
  *
- * The core never leaves packets to the device that do not fit these. It reads
- * them without a lock: they may change while the netdev is not registered only.
+ * The core never leaves packets to the device that do not fit these, and never
+ * offers a QUICDEV_RX key that does not. A device hands up as it was on the
+ * wire what it cannot open. The core reads the struct without a lock: it may
+ * change while the netdev is not registered only.
  */
 struct quicdev_caps {
 	u32 ciphers;
@@ -135,35 +153,52 @@ struct quicdev_caps {
 /**
  * struct quicdev_ops - packet protection offload of a device
  * @caps: packets that the device can seal. If this depends on the firmware, a
- *	driver has a copy of both structs for each netdev
+ *	driver has a copy of these structs for each netdev
+ * @rx_caps: packets that the device can open, NULL if it cannot open any
  * @quic_dev_add: install a key. A work item calls this after the first
- *	sendmsg() that could use the key; software seals meanwhile. @sk is the
- *	socket of that call and may be closed by now. A reason for a refusal, in
+ *	sendmsg() that could use the key, or the first recvmsg() that has opened
+ *	a packet with it; software seals or opens meanwhile. @sk is the socket
+ *	of that call and may be closed by now. A reason for a refusal, in
  *	extack, shows in the quic_device_add tracepoint. Context: process, may
  *	sleep, without RTNL; calls for one netdev are serialised. Return: 0 if
  *	packets may follow at once, -EINPROGRESS if quicdev_add_done() will
- *	tell, or another error. -ENOSPC: the core offers no keys until one has
- *	left the netdev, or the driver calls quicdev_room(). -ENOMEM, -EINTR,
- *	-EAGAIN, -EBUSY: the core offers the key again after a while. Any other
- *	error: the core offers the key again when the netdev has changed
- * @quic_dev_del: forget a key and wipe it. No packet for the key is queued
- *	above the driver any more, nor will be; packets that the driver itself
- *	still holds must be sealed or dropped. Called once for each
- *	@quic_dev_add that returned 0 or -EINPROGRESS, also while the device is
- *	going down. Context: process, may sleep, RTNL may or may not be held;
- *	calls for one netdev are serialised
+ *	tell, or another error. -ENOSPC: the core offers no keys of this
+ *	direction until a key has left the netdev, or the driver calls
+ *	quicdev_room(). -ENOMEM, -EINTR, -EAGAIN, -EBUSY: the core offers the
+ *	key again after a while. Any other error: the core offers the key again
+ *	when the netdev has changed
+ * @quic_dev_del: forget a key and wipe it. QUICDEV_TX: no packet for the key is
+ *	queued above the driver any more, nor will be; packets that the driver
+ *	itself still holds must be sealed or dropped. QUICDEV_RX: packets that
+ *	were opened with the key may still be anywhere above the driver; when
+ *	this returns, the driver must not be in quicdev_opened() for the key any
+ *	more, nor call it again. Called once for each @quic_dev_add that
+ *	returned 0 or -EINPROGRESS, also while the device is going down.
+ *	Context: process, may sleep, RTNL may or may not be held; calls for one
+ *	netdev are serialised
+ * @quic_dev_resync: software has opened packets that the device should have
+ *	opened with a QUICDEV_RX key: @next_pkt_num is the largest packet number
+ *	opened so far plus one. For devices that complete truncated packet
+ *	numbers by what they have opened before; NULL otherwise. Context: as of
+ *	@quic_dev_del, without RTNL
  *
- * The core holds a lock around both calls, one for each netdev. Whoever takes
- * the netdev down holds RTNL and waits for this lock: so neither function may
- * take RTNL, a devlink instance lock, or a lock under which netdevs are closed,
- * and neither may call quicdev_keys_reset().
+ * The core holds a lock around these calls, one for each netdev. Whoever takes
+ * the netdev down holds RTNL and waits for this lock: so none of the functions
+ * may take RTNL, a devlink instance lock, or a lock under which netdevs are
+ * closed, and none may call quicdev_keys_reset().
  *
  * Contract of ndo_start_xmit(): if quicdev_skb_ext() returns an extension,
  * every packet in the skb must leave sealed or not at all. A driver that cannot
  * seal a packet, for whatever reason, drops and counts it.
+ *
+ * Contract of reception: before GRO the driver either says by quicdev_opened()
+ * that the device has opened a packet, or hands it up as it was on the wire. A
+ * packet that is not authentic, or could not be opened for any other reason, is
+ * handed up as it was on the wire.
  */
 struct quicdev_ops {
 	const struct quicdev_caps *caps;
+	const struct quicdev_caps *rx_caps;
 	int (*quic_dev_add)(struct net_device *netdev, struct sock *sk,
 			    enum quicdev_direction direction,
 			    struct quicdev_key *key,
@@ -171,19 +206,23 @@ struct quicdev_ops {
 	void (*quic_dev_del)(struct net_device *netdev,
 			     enum quicdev_direction direction,
 			     struct quicdev_key *key);
+	void (*quic_dev_resync)(struct net_device *netdev,
+				struct quicdev_key *key, u64 next_pkt_num);
 };
 
 /**
- * struct quic_skb_ext - skb extension of packets that a device is to seal
+ * struct quic_skb_ext - skb extension of packets that a device is to seal, or
+ *			 has opened
  * @ops: owned by the core
- * @key: key to seal with
- * @pkt_num: full packet number of the first packet. The packets that follow in
- *	     a GSO skb have the numbers that follow. In a segment of such an
- *	     skb, the packet's own number is the one nearest to @pkt_num that
- *	     ends in the bytes of its header (RFC 9000 A.3), see
- *	     quic_skb_pkt_num()
- * @npkts: number of packets in the original skb; only the numbers from @pkt_num
- *	   to @pkt_num + @npkts - 1 may be sealed
+ * @key: key to seal with, or that the device has opened the packets with
+ * @pkt_num: full packet number of the first packet. QUICDEV_TX: the packets
+ *	     that follow in a GSO skb have the numbers that follow. In a segment
+ *	     of such an skb, the packet's own number is the one nearest to
+ *	     @pkt_num that ends in the bytes of its header (RFC 9000 A.3), see
+ *	     quic_skb_pkt_num(). QUICDEV_RX: all other packets' numbers are to
+ *	     be found in the same way
+ * @npkts: QUICDEV_TX: number of packets in the original skb; only the numbers
+ *	   from @pkt_num to @pkt_num + @npkts - 1 may be sealed
  */
 struct quic_skb_ext {
 	const struct quic_skb_ext_ops *ops;
@@ -253,9 +292,12 @@ static inline bool quic_skb_pkt_num(const struct quic_skb_ext *ext,
 static inline const struct quic_skb_ext *
 quicdev_skb_ext(const struct sk_buff *skb)
 {
+	const struct quic_skb_ext *ext;
+
 	if (!skb_is_decrypted(skb))
 		return NULL;
-	return skb_ext_find(skb, SKB_EXT_QUIC);
+	ext = skb_ext_find(skb, SKB_EXT_QUIC);
+	return ext && ext->key->direction == QUICDEV_TX ? ext : NULL;
 }
 
 /**
@@ -270,6 +312,7 @@ static inline void *quicdev_state(struct quicdev_key *key)
 }
 
 struct sk_buff *quicdev_encrypt_skb(struct sk_buff *skb);
+bool quicdev_opened(struct sk_buff *skb, struct quicdev_key *key, u64 pkt_num);
 void quicdev_add_done(struct quicdev_key *key, int err);
 void quicdev_key_stop(struct quicdev_key *key);
 void quicdev_room(struct net_device *netdev);

@@ -119,7 +119,9 @@ struct udp_ulp {
  * @recv: copies a datagram to the user, @len bytes in all cases, of sockets for
  *	  which udp_ulp_receive() was called. It may write control messages.
  *	  Socket not locked, may sleep. On error the datagram is lost, unless it
- *	  was peeked at, and the error goes to the caller of recvmsg()
+ *	  was peeked at, and the error goes to the caller of recvmsg(). A
+ *	  positive value: nothing was copied, and nobody may have the datagram:
+ *	  drop it, even if it was peeked at, and go on with the next one
  * @drops: is a datagram, whose UDP header is pulled, to be dropped rather than
  *	   queued? Asked for sockets for which udp_ulp_receive() was called. The
  *	   checksum may be wrong. Softirq, rcu_read_lock() is held. May still be

@@ -395,7 +395,8 @@ int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
  * @peek: the datagram stays in the queue
  *
  * Context: process, sleeps.
- * Return: 0 or a negative error.
+ * Return: 0, a negative error, or a positive value: drop the datagram and take
+ * the next one.
  */
 int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
 		 unsigned int off, unsigned int len, bool peek)

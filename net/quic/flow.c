@@ -94,7 +94,7 @@ static void quic_flow_drop_key(struct quic_flows *fs, struct quic_flow *flow,
 	if (!key)
 		return;
 	RCU_INIT_POINTER(flow->slot[phase].key, NULL);
-	quic_offload_drop(&flow->slot[phase], key);
+	quic_offload_drop(&flow->slot[phase].dev, key);
 	quic_key_uninstall(key, flow->path_id);
 	flow->retired = get_state_synchronize_rcu();
 }
@@ -146,7 +146,7 @@ static int quic_flow_set_key(struct quic_flows *fs, struct quic_flow *flow,
 	WRITE_ONCE(flow->gen, gen);
 	rcu_assign_pointer(slot->key, key);
 	if (old) {
-		quic_offload_drop(slot, old);
+		quic_offload_drop(&slot->dev, old);
 		quic_key_uninstall(old, flow->path_id);
 		flow->retired = get_state_synchronize_rcu();
 	}
@@ -399,7 +399,7 @@ static void quic_flow_info_gen(struct quic_flows *fs,
 	if (!key)
 		return;
 	quic_key_info(key, flow->path_id, info);
-	info->ifindex = quic_offload_ifindex(&flow->slot[gen & 1]);
+	info->ifindex = quic_offload_ifindex(&flow->slot[gen & 1].dev);
 	info->gen = gen;
 	info->installed = 1;
 }

@@ -10,6 +10,7 @@
 
 #include "flow_rx.h"
 #include "net.h"
+#include "offload.h"
 #include "trace.h"
 
 static const struct rhashtable_params quic_rx_matches_params = {
@@ -35,6 +36,7 @@ static void quic_rx_flow_free(struct quic_rx_flow *flow)
 		if (flow->key[i])
 			quic_rx_key_put(flow->key[i]);
 	}
+	quic_offload_rx_flow_free(flow);
 	quic_hp_destroy(&flow->hp);
 	kfree_sensitive(flow);
 	quic_charge_drop(&charge);
@@ -165,6 +167,42 @@ quic_rx_flow_find(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 	return ERR_PTR(-EADDRINUSE);
 }
 
+/* The flow does not have @key any more. Packets that a device has opened with it
+ * are not for anybody.
+ */
+static void quic_rx_flow_retire(struct quic_rx_flow *flow,
+				struct quic_rx_key *key)
+{
+	WRITE_ONCE(key->retired, true);
+	quic_offload_rx_drop(flow, key);
+	quic_rx_key_put(key);
+}
+
+static struct quic_rx_key *quic_rx_flow_swap_slot(struct quic_rx_flow *flow,
+						  unsigned int slot,
+						  struct quic_rx_key *key)
+{
+	struct quic_rx_key *old;
+
+	spin_lock(&flow->lock);
+	old = flow->key[slot];
+	flow->key[slot] = key;
+	spin_unlock(&flow->lock);
+	return old;
+}
+
+static void quic_rx_flow_retire_all(struct quic_rx_flow *flow)
+{
+	struct quic_rx_key *key;
+	unsigned int i;
+
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		key = quic_rx_flow_swap_slot(flow, i, NULL);
+		if (key)
+			quic_rx_flow_retire(flow, key);
+	}
+}
+
 /* Remove a flow from the tables. Calls that have its keys finish with them. */
 static void quic_rx_flow_remove(struct quic_rx_flows *fs,
 				struct quic_rx_flow *flow)
@@ -178,21 +216,9 @@ static void quic_rx_flow_remove(struct quic_rx_flows *fs,
 				       quic_rx_ids_params);
 	list_del(&flow->list);
 	fs->nr_flows--;
+	quic_rx_flow_retire_all(flow);
 	QUIC_DEC_STATS(fs->net, CURR_RX_SW);
 	quic_rx_flow_put(flow);
-}
-
-static struct quic_rx_key *quic_rx_flow_swap_key(struct quic_rx_flow *flow,
-						 u8 gen,
-						 struct quic_rx_key *key)
-{
-	struct quic_rx_key *old;
-
-	spin_lock(&flow->lock);
-	old = flow->key[quic_rx_slot(gen)];
-	flow->key[quic_rx_slot(gen)] = key;
-	spin_unlock(&flow->lock);
-	return old;
 }
 
 /* Key of a live generation, or NULL. Only holders of quic_rx_flows.lock add
@@ -229,9 +255,9 @@ static int quic_rx_flow_set_key(struct quic_rx_flow *flow,
 	key = quic_rx_key_alloc(flow->hp.cipher, info);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
-	key = quic_rx_flow_swap_key(flow, key->gen, key);
+	key = quic_rx_flow_swap_slot(flow, quic_rx_slot(key->gen), key);
 	if (key)
-		quic_rx_key_put(key);
+		quic_rx_flow_retire(flow, key);
 	return 0;
 }
 
@@ -439,9 +465,9 @@ static int quic_rx_flow_del_gen(struct quic_rx_flow *flow, u8 gen)
 	if (mine)
 		flow->key[quic_rx_slot(gen)] = NULL;
 	spin_unlock(&flow->lock);
-	quic_rx_key_put(key);
 	if (mine)
-		quic_rx_key_put(key);
+		quic_rx_flow_retire(flow, key);
+	quic_rx_key_put(key);
 	return mine ? 0 : -ENOKEY;
 }
 
@@ -540,6 +566,7 @@ static void quic_rx_flow_info_gens(struct quic_rx_flow *flow,
 		gen->sealed = key->opened;
 		gen->remaining = flow->limit - min(failed, flow->limit);
 		gen->next_pkt_num = flow->state.next;
+		gen->ifindex = quic_offload_rx_ifindex(flow, key->gen);
 		gen->gen = key->gen;
 		gen->installed = 1;
 		gen++;
@@ -700,23 +727,30 @@ static struct quic_rx_key *quic_rx_keys_merge(struct quic_rx_keys *keys,
 }
 
 /**
- * quic_rx_keys_put - give back the keys of a flow
- * @keys: keys of quic_rx_keys_get()
+ * quic_rx_keys_commit - let a flow know what a call has opened
+ * @keys: keys of quic_rx_keys_get(), used for packets that leave the queue
  * @flow: flow
- * @peek: the packets stay in the queue: the flow must not change
  *
  * Context: process, sleeps.
  */
-void quic_rx_keys_put(struct quic_rx_keys *keys, struct quic_rx_flow *flow,
-		      bool peek)
+void quic_rx_keys_commit(struct quic_rx_keys *keys, struct quic_rx_flow *flow)
 {
-	struct quic_rx_key *old = NULL;
+	struct quic_rx_key *old = quic_rx_keys_merge(keys, flow);
+
+	if (old)
+		quic_rx_flow_retire(flow, old);
+}
+
+/**
+ * quic_rx_keys_put - give back the keys of a flow
+ * @keys: keys of quic_rx_keys_get()
+ *
+ * Context: process, sleeps.
+ */
+void quic_rx_keys_put(struct quic_rx_keys *keys)
+{
 	unsigned int i;
 
-	if (!peek)
-		old = quic_rx_keys_merge(keys, flow);
-	if (old)
-		quic_rx_key_put(old);
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
 		if (keys->key[i])
 			quic_rx_key_put(keys->key[i]);

@@ -15,9 +15,11 @@
 
 #include "charge.h"
 #include "key_rx.h"
+#include "offload_slot.h"
 #include "tuple.h"
 
 struct net;
+struct quic_offload_flow;
 struct quic_rx_flow;
 struct sock;
 
@@ -58,6 +60,32 @@ struct quic_rx_match {
 };
 
 /**
+ * struct quic_rx_watch - does a device open what it should? Callers may race:
+ *			  then a packet may not be counted
+ * @strays: successive packets that do not match the key in the device
+ * @missed: successive packets that do, but software had to open them
+ * @wait: how many of these there must be before the device is told where the
+ *	  packet numbers are; 0: as many as the first time
+ * @serving: the device has opened a packet
+ */
+struct quic_rx_watch {
+	unsigned int strays;
+	unsigned int missed;
+	unsigned int wait;
+	bool serving;
+};
+
+/**
+ * struct quic_rx_dev - a key in a device that opens packets
+ * @slot: the key in a device
+ * @watch: what the device does with the packets
+ */
+struct quic_rx_dev {
+	struct quic_offload_slot slot;
+	struct quic_rx_watch watch;
+};
+
+/**
  * struct quic_rx_flow - keys of a connection
  * @node: entry in quic_rx_flows.ids if @id is not 0
  * @list: entry in quic_rx_flows.list
@@ -74,6 +102,8 @@ struct quic_rx_match {
  * @lock: protects @state and @key
  * @state: what was opened
  * @key: live generations, by quic_rx_slot()
+ * @dev: their keys in devices
+ * @offload: what devices have of the flow, NULL at first
  * @rwork: deferred free
  */
 struct quic_rx_flow {
@@ -91,6 +121,10 @@ struct quic_rx_flow {
 	spinlock_t lock;	/* see above */
 	struct quic_rx_state state;
 	struct quic_rx_key *key[QUIC_RX_SLOTS];
+#ifdef CONFIG_QUIC_CRYPTO_DEVICE
+	struct quic_rx_dev dev[QUIC_RX_SLOTS];
+	struct quic_offload_flow *offload;
+#endif
 	struct rcu_work rwork;
 };
 
@@ -161,8 +195,8 @@ struct quic_rx_flow *quic_rx_flow_get(struct quic_rx_flows *fs,
 				      const u8 *cid, unsigned int *len);
 void quic_rx_flow_put(struct quic_rx_flow *flow);
 void quic_rx_keys_get(struct quic_rx_keys *keys, struct quic_rx_flow *flow);
-void quic_rx_keys_put(struct quic_rx_keys *keys, struct quic_rx_flow *flow,
-		      bool peek);
+void quic_rx_keys_commit(struct quic_rx_keys *keys, struct quic_rx_flow *flow);
+void quic_rx_keys_put(struct quic_rx_keys *keys);
 
 /* Lengths of connection IDs in use, as a bitmap */
 static inline u32 quic_rx_cid_lens(const struct quic_rx_flows *fs)

@@ -12,11 +12,11 @@
 #include <linux/workqueue.h>
 
 #include "cipher.h"
+#include "offload_slot.h"
 #include "pktnum.h"
 
 struct net;
 struct quic_info_generation;
-struct quic_offload;
 
 /**
  * struct quic_path - what a key has sealed on a path of multipath QUIC
@@ -96,20 +96,11 @@ struct quic_key {
 /**
  * struct quic_slot - one of the live key generations of a flow
  * @key: key, NULL if the slot is empty
- * @offload: the key in a device, or offered to a device
- * @tried: &quic_offload_dev.gen of the device that has refused the key
- * @retry: when to offer it again all the same, in jiffies; 0: never
- * @blocked: &quic_offload_dev.gen of the device that packets of the flow cannot
- *	     get to without being changed on the way; survives key updates
+ * @dev: the key in a device
  */
 struct quic_slot {
 	struct quic_key __rcu *key;
-#ifdef CONFIG_QUIC_CRYPTO_DEVICE
-	struct quic_offload __rcu *offload;
-	unsigned long tried;
-	unsigned long retry;
-	unsigned long blocked;
-#endif
+	struct quic_offload_slot dev;
 };
 
 struct quic_key *quic_key_install(const struct quic_key_id *id, const u8 *iv,

@@ -42,8 +42,10 @@ struct quic_rx_state {
 
 /**
  * struct quic_rx_key - AEAD key of one generation of one flow
- * @ref: references of the flow, and of each call that opens packets
+ * @ref: references of the flow, of each call that opens packets, and of each
+ *	 offload, which packets that a device has opened keep
  * @gen: key generation
+ * @retired: the flow does not have the key any more
  * @opened: packets opened, protected by quic_rx_flow.lock
  * @cipher: cipher
  * @tfm: AEAD transform, NULL for ChaCha20-Poly1305
@@ -53,6 +55,7 @@ struct quic_rx_state {
 struct quic_rx_key {
 	refcount_t ref;
 	u8 gen;
+	bool retired;
 	u64 opened;
 	const struct quic_cipher *cipher;
 	struct crypto_aead *tfm;

@@ -78,6 +78,14 @@ static const struct snmp_mib quic_mib_list[] = {
 	SNMP_MIB_ITEM("QuicRxKeyLimit", QUIC_MIB_RX_KEY_LIMIT),
 	SNMP_MIB_ITEM("QuicRxNoRoom", QUIC_MIB_RX_NO_ROOM),
 	SNMP_MIB_ITEM("QuicRxDropped", QUIC_MIB_RX_DROPPED),
+	SNMP_MIB_ITEM("QuicCurrRxDevice", QUIC_MIB_CURR_RX_DEVICE),
+	SNMP_MIB_ITEM("QuicRxDevice", QUIC_MIB_RX_DEVICE),
+	SNMP_MIB_ITEM("QuicRxDeviceError", QUIC_MIB_RX_DEVICE_ERROR),
+	SNMP_MIB_ITEM("QuicRxDevicePackets", QUIC_MIB_RX_DEVICE_PACKETS),
+	SNMP_MIB_ITEM("QuicRxDeviceBytes", QUIC_MIB_RX_DEVICE_BYTES),
+	SNMP_MIB_ITEM("QuicRxDeviceResync", QUIC_MIB_RX_DEVICE_RESYNC),
+	SNMP_MIB_ITEM("QuicRxDeviceMisdelivered",
+		      QUIC_MIB_RX_DEVICE_MISDELIVERED),
 };
 
 static int quic_stat_seq_show(struct seq_file *seq, void *v)

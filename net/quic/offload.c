@@ -2,9 +2,9 @@
 /*
  * QUIC packet protection by devices: which key is in which device
  *
- * sendmsg() only offers a key, and DEL only drops a reference: a work item of
- * the device calls the driver. So nobody but the owner of a device waits for
- * its driver. The DOC section "locking" in flow.h has the rules.
+ * sendmsg() and recvmsg() only offer a key, and DEL only drops a reference: a
+ * work item of the device calls the driver. So nobody but the owner of a device
+ * waits for its driver. The DOC section "locking" in flow.h has the rules.
  */
 
 #include <linux/memcontrol.h>
@@ -18,6 +18,7 @@
 #include <net/sock.h>
 
 #include "flow.h"
+#include "flow_rx.h"
 #include "net.h"
 #include "offload.h"
 #include "trace.h"
@@ -29,6 +30,29 @@
 
 static atomic_long_t quic_offload_gen;
 
+/* Counters of each direction */
+static const struct {
+	u8 curr;
+	u8 added;
+	u8 refused;
+} quic_offload_mibs[] = {
+	[QUICDEV_TX] = {
+		.curr		= QUIC_MIB_CURR_TX_DEVICE,
+		.added		= QUIC_MIB_TX_DEVICE,
+		.refused	= QUIC_MIB_TX_DEVICE_ERROR,
+	},
+	[QUICDEV_RX] = {
+		.curr		= QUIC_MIB_CURR_RX_DEVICE,
+		.added		= QUIC_MIB_RX_DEVICE,
+		.refused	= QUIC_MIB_RX_DEVICE_ERROR,
+	},
+};
+
+static void quic_offload_count(const struct quic_offload *o, u8 mib, int val)
+{
+	SNMP_ADD_STATS(quic_crypto_net(o->net)->mib, mib, val);
+}
+
 /* The device has changed: it may accept what it has refused before */
 static void quic_offload_dev_changed(struct quic_offload_dev *qdev)
 {
@@ -39,19 +63,20 @@ static void quic_offload_dev_changed(struct quic_offload_dev *qdev)
 	} while (!gen);
 	/* Pairs with quic_offload_dev_full() */
 	smp_store_mb(qdev->gen, gen);
-	WRITE_ONCE(qdev->full, false);
+	WRITE_ONCE(qdev->full, 0);
 }
 
-/* The device has refused a key that was offered when @qdev->gen was @gen. If it
- * has changed since, there may be room again.
+/* The device has refused a key that was offered when @qdev->gen was @o->gen. If
+ * it has changed since, there may be room again.
  */
-static void quic_offload_dev_full(struct quic_offload_dev *qdev,
-				  unsigned long gen)
+static void quic_offload_dev_full(const struct quic_offload *o)
 {
-	/* Pairs with quic_offload_dev_changed() */
-	smp_store_mb(qdev->full, true);
-	if (READ_ONCE(qdev->gen) != gen)
-		WRITE_ONCE(qdev->full, false);
+	struct quic_offload_dev *qdev = o->qdev;
+
+	set_bit(o->qkey.direction, &qdev->full);
+	smp_mb__after_atomic();	/* Pairs with quic_offload_dev_changed() */
+	if (READ_ONCE(qdev->gen) != o->gen)
+		clear_bit(o->qkey.direction, &qdev->full);
 }
 
 /* @core may be NULL */
@@ -72,7 +97,34 @@ static void quic_offload_dev_put(struct quic_offload_dev *qdev)
 		kfree_rcu(qdev, rcu);
 }
 
-/* The driver forgets the key. No packet of it is on its way to the driver. */
+/* What the key counts as. Nothing but skbs may have @o any more, or nobody. */
+static void quic_offload_release(struct quic_offload *o)
+{
+	if (!o->net)
+		return;
+	mem_cgroup_put(o->memcg);
+	quic_user_uncharge(o->user, o->net, QUIC_DEVICE_KEYS);
+	quic_user_put(o->user);
+	put_net_track(o->net, &o->ns_tracker);
+	o->memcg = NULL;
+	o->user = NULL;
+	o->net = NULL;
+}
+
+/* The driver has forgotten the key. Packets that the device has opened may
+ * still be there, but only for the memory of @o.
+ */
+static void quic_offload_del_rx(struct quic_offload *o)
+{
+	memzero_explicit(o->qkey.key, sizeof(o->qkey.key));
+	memzero_explicit(o->qkey.header_key, sizeof(o->qkey.header_key));
+	quic_offload_release(o);
+	quic_offload_put(o);
+}
+
+/* The driver forgets the key. No packet is on its way to the driver that would
+ * need it. If it is a key that opens, its reference of the device is dropped.
+ */
 static void quic_offload_del(struct quic_offload *o)
 {
 	struct quic_offload_dev *qdev = o->qdev;
@@ -82,39 +134,38 @@ static void quic_offload_del(struct quic_offload *o)
 	if (o->state != QUIC_OFFLOAD_IN)
 		return;
 	RCU_INIT_POINTER(o->netdev, NULL);
-	o->state = QUIC_OFFLOAD_OUT;
+	WRITE_ONCE(o->state, QUIC_OFFLOAD_OUT);
 	clear_bit(o->qkey.key_gen & 1, &o->flow->phases);
 	trace_quic_device_del(netdev, &o->qkey);
-	netdev->quicdev_ops->quic_dev_del(netdev, QUICDEV_TX, &o->qkey);
+	netdev->quicdev_ops->quic_dev_del(netdev, o->qkey.direction, &o->qkey);
 	list_del_init(&o->list);
-	WRITE_ONCE(qdev->full, false);
-	QUIC_DEC_STATS(o->net, CURR_TX_DEVICE);
+	/* Both directions may share a table */
+	WRITE_ONCE(qdev->full, 0);
+	quic_offload_count(o, quic_offload_mibs[o->qkey.direction].curr, -1);
+	if (quic_offload_is_rx(o))
+		quic_offload_del_rx(o);
 }
 
-static void quic_offload_flow_put(struct quic_offload_flow *oflow)
+/**
+ * quic_offload_flow_put - drop a reference
+ * @oflow: what devices have of a flow, or NULL
+ *
+ * Context: any.
+ */
+void quic_offload_flow_put(struct quic_offload_flow *oflow)
 {
 	if (oflow && refcount_dec_and_test(&oflow->ref))
 		kfree(oflow);
 }
 
-/**
- * quic_offload_flow_free - a flow is freed
- * @flow: flow
- *
- * Context: any.
- */
-void quic_offload_flow_free(struct quic_flow *flow)
-{
-	quic_offload_flow_put(flow->offload);
-}
-
-/* Return: what devices have of @flow, with a reference, or NULL */
-static struct quic_offload_flow *quic_offload_flow_get(struct quic_flow *flow)
+/* Return: what devices have of the flow, with a reference, or NULL */
+static struct quic_offload_flow *
+quic_offload_flow_get(struct quic_offload_flow **of_flow)
 {
 	static atomic64_t cookies;
 	struct quic_offload_flow *oflow, *old;
 
-	oflow = READ_ONCE(flow->offload);
+	oflow = READ_ONCE(*of_flow);
 	if (oflow)
 		goto out;
 	oflow = kzalloc_obj(*oflow, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
@@ -122,7 +173,7 @@ static struct quic_offload_flow *quic_offload_flow_get(struct quic_flow *flow)
 		return NULL;
 	refcount_set(&oflow->ref, 1);
 	oflow->cookie = atomic64_inc_return(&cookies);
-	old = cmpxchg(&flow->offload, NULL, oflow);
+	old = cmpxchg(of_flow, NULL, oflow);
 	if (old) {
 		kfree(oflow);
 		oflow = old;
@@ -140,12 +191,12 @@ static void quic_offload_free(struct quic_offload *o)
 		quic_hp_destroy(&o->hp);
 	if (o->sk)
 		sock_put(o->sk);
-	quic_key_put(o->key);
+	if (quic_offload_is_rx(o))
+		quic_rx_key_put(o->rx_key);
+	else
+		quic_key_put(o->key);
 	quic_offload_flow_put(o->flow);
-	mem_cgroup_put(o->memcg);
-	quic_user_uncharge(o->user, o->net, QUIC_DEVICE_KEYS);
-	quic_user_put(o->user);
-	put_net_track(o->net, &o->ns_tracker);
+	quic_offload_release(o);
 	quic_offload_dev_put(o->qdev);
 	memzero_explicit(&o->qkey, sizeof(o->qkey));
 	kfree_rcu(o, rcu);
@@ -185,12 +236,35 @@ void quic_offload_put(struct quic_offload *offload)
 }
 
 /**
- * quic_offload_stop - leave no more packets to a device
+ * quic_offload_skb_get - an skb takes a reference
+ * @qkey: key that the device is to seal the packets with, or has opened them
+ *	  with
+ *
+ * Context: any.
+ */
+void quic_offload_skb_get(struct quicdev_key *qkey)
+{
+	refcount_inc(&quic_offload_of(qkey)->ref);
+}
+
+/**
+ * quic_offload_skb_put - an skb drops its reference
+ * @qkey: key
+ *
+ * Context: any.
+ */
+void quic_offload_skb_put(struct quicdev_key *qkey)
+{
+	quic_offload_put(quic_offload_of(qkey));
+}
+
+/**
+ * quic_offload_stop - the device is not to have more packets
  * @offload: offload that the device has, held by the caller
  * @why: reason, not QUIC_OFFLOAD_GO
  *
- * The next sendmsg() seals in software. The key leaves the device after its
- * last packet.
+ * The next sendmsg() seals in software, and the key leaves the device after its
+ * last packet. A key that opens leaves the device soon.
  *
  * Context: any.
  */
@@ -198,6 +272,19 @@ void quic_offload_stop(struct quic_offload *offload,
 		       enum quic_offload_stop why)
 {
 	WRITE_ONCE(offload->stop, why);
+	quic_offload_queue(offload);
+}
+
+/**
+ * quic_offload_resync - tell the device which packet numbers to expect
+ * @offload: offload that the device has, held by the caller
+ * @next_pkt_num: largest packet number opened plus one
+ *
+ * Context: any.
+ */
+void quic_offload_resync(struct quic_offload *offload, u64 next_pkt_num)
+{
+	atomic64_set(&offload->resync, next_pkt_num);
 	quic_offload_queue(offload);
 }
 
@@ -210,7 +297,8 @@ static void quic_offload_key_done(struct quicdev_key *qkey, int err)
 		quic_offload_queue(o);
 		return;
 	}
-	QUIC_INC_STATS(o->net, TX_DEVICE);
+	quic_offload_count(o, quic_offload_mibs[qkey->direction].added, 1);
+	o->since = jiffies;
 	/* Pairs with quic_offload_get(): the driver has set up its state */
 	smp_store_release(&qkey->ready, true);
 }
@@ -221,6 +309,7 @@ static void quic_offload_key_stop(struct quicdev_key *qkey)
 }
 
 static const struct quicdev_key_ops quic_offload_key_ops = {
+	.skb	= &quic_offload_rx_skb_ops,
 	.done	= quic_offload_key_done,
 	.stop	= quic_offload_key_stop,
 };
@@ -228,21 +317,21 @@ static const struct quicdev_key_ops quic_offload_key_ops = {
 /**
  * quic_offload_alloc - prepare to offer a key to a device
  * @sk: socket of the flow
- * @flow: flow, held by the caller
- * @key: key of @flow
+ * @oflow: what devices have of the flow, which the caller holds; filled in if it
+ *	   is NULL
+ * @user: user for whom the key counts
  * @netdev: device, for which quic_offload_wanted()
  *
  * Context: process; the caller holds rcu_read_lock().
- * Return: an offload to be passed to quic_offload_offer() when it has a
- * description of the key, or NULL.
+ * Return: an offload to be passed to quic_offload_offer() when it has the key,
+ * with a reference, and a description of it; or NULL.
  */
 struct quic_offload *quic_offload_alloc(struct sock *sk,
-					struct quic_flow *flow,
-					struct quic_key *key,
+					struct quic_offload_flow **oflow,
+					struct quic_user *user,
 					struct net_device *netdev)
 {
 	struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
-	struct quic_user *user = flow->charge.user;
 	struct net *net = sock_net(sk);
 	struct quic_offload *o;
 
@@ -251,7 +340,7 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 	o = kzalloc_obj(*o, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
 	if (!o)
 		goto err_uncharge;
-	o->flow = quic_offload_flow_get(flow);
+	o->flow = quic_offload_flow_get(oflow);
 	if (!o->flow)
 		goto err_free;
 	if (!refcount_inc_not_zero(&qdev->ref))
@@ -259,8 +348,6 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 	__module_get(THIS_MODULE);
 	o->qdev = qdev;
 	o->gen = READ_ONCE(qdev->gen);
-	quic_key_hold(key);
-	o->key = key;
 	sock_hold(sk);
 	o->sk = sk;
 	quic_user_hold(user);
@@ -283,17 +370,25 @@ err_uncharge:
 }
 
 /* The slot lets go of @o. The caller has removed @o from the slot, and must
- * not touch @o any more.
+ * not touch @o any more. A key that opens has to leave the device; if it is on
+ * its way there, quic_offload_enter() will see that the slot has let go.
  */
 static void quic_offload_detached(struct quic_offload *o)
 {
+	bool leave;
+
 	spin_lock(&o->lock);
 	o->slot = NULL;
+	leave = quic_offload_is_rx(o) &&
+		READ_ONCE(o->state) == QUIC_OFFLOAD_IN;
 	spin_unlock(&o->lock);
+	if (leave)
+		quic_offload_queue(o);
 	quic_offload_put(o);
 }
 
-static bool quic_slot_remove(struct quic_slot *slot, struct quic_offload *o)
+static bool quic_slot_remove(struct quic_offload_slot *slot,
+			     struct quic_offload *o)
 {
 	return unrcu_pointer(cmpxchg(&slot->offload, RCU_INITIALIZER(o),
 				     NULL)) == o;
@@ -304,11 +399,12 @@ static bool quic_slot_remove(struct quic_slot *slot, struct quic_offload *o)
  * @slot: slot that no longer has the key
  * @key: key, held by the caller
  *
- * The driver keeps the key until the last packet for it has been sent.
+ * The driver keeps the key until the last packet for it has been sent; a key
+ * that opens leaves the device soon.
  *
  * Context: process.
  */
-void quic_offload_drop(struct quic_slot *slot, const struct quic_key *key)
+void quic_offload_drop(struct quic_offload_slot *slot, const void *key)
 {
 	struct quic_offload *o;
 
@@ -328,7 +424,7 @@ void quic_offload_drop(struct quic_slot *slot, const struct quic_key *key)
 static void quic_offload_detach(struct quic_offload *o, int err)
 {
 	enum quic_offload_stop stop = READ_ONCE(o->stop);
-	struct quic_slot *slot;
+	struct quic_offload_slot *slot;
 	bool removed = false;
 
 	spin_lock(&o->lock);
@@ -364,10 +460,13 @@ static bool quic_offload_is_attached(struct quic_offload *o)
  */
 static int quic_offload_prepare(struct quic_offload *o)
 {
-	const struct quic_cipher *cipher = o->key->cipher;
+	const struct quic_cipher *cipher;
 	struct mem_cgroup *memcg;
 	int err;
 
+	if (quic_offload_is_rx(o))
+		return 0;
+	cipher = o->key->cipher;
 	/* The work item belongs to nobody */
 	memcg = set_active_memcg(o->memcg);
 	o->tfm = quic_aead_alloc(cipher, o->key->secret, CRYPTO_ALG_ASYNC);
@@ -395,26 +494,39 @@ static int quic_offload_add(struct quic_offload *o)
 
 	lockdep_assert_held(&qdev->lock);
 	if (!netdev || !(netdev->flags & IFF_UP) ||
-	    !netif_device_present(netdev) || qdev->full)
+	    !netif_device_present(netdev) ||
+	    test_bit(o->qkey.direction, &qdev->full))
 		return 1;
 	/* The generation before the last is still on its way out */
 	if (test_and_set_bit(phase, &o->flow->phases))
 		return 1;
 	o->gen = READ_ONCE(qdev->gen);
-	err = netdev->quicdev_ops->quic_dev_add(netdev, o->sk, QUICDEV_TX,
-						&o->qkey, &extack);
+	err = netdev->quicdev_ops->quic_dev_add(netdev, o->sk,
+						o->qkey.direction, &o->qkey,
+						&extack);
 	trace_quic_device_add(netdev, &o->qkey, err, extack._msg);
 	if (err && err != -EINPROGRESS) {
 		clear_bit(phase, &o->flow->phases);
 		return err;
 	}
-	QUIC_INC_STATS(o->net, CURR_TX_DEVICE);
-	o->state = QUIC_OFFLOAD_IN;
+	quic_offload_count(o, quic_offload_mibs[o->qkey.direction].curr, 1);
+	WRITE_ONCE(o->state, QUIC_OFFLOAD_IN);
+	if (quic_offload_is_rx(o))
+		refcount_inc(&o->ref);
 	list_add_tail(&o->list, &qdev->keys);
 	rcu_assign_pointer(o->netdev, netdev);
 	if (!err)
 		quic_offload_key_done(&o->qkey, 0);
 	return 0;
+}
+
+static void quic_offload_count_refused(const struct quic_offload *o)
+{
+	/* A key that opens may have left the device before */
+	if (o->net)
+		quic_offload_count(o,
+				   quic_offload_mibs[o->qkey.direction].refused,
+				   1);
 }
 
 /* The driver has refused the key of @o, now or after it had asked for time */
@@ -423,13 +535,12 @@ static void quic_offload_refused(struct quic_offload *o, int err)
 	struct quic_offload_dev *qdev = o->qdev;
 
 	lockdep_assert_held(&qdev->lock);
-	o->state = QUIC_OFFLOAD_OUT;
-	QUIC_INC_STATS(o->net, TX_DEVICE_ERROR);
+	WRITE_ONCE(o->state, QUIC_OFFLOAD_OUT);
 	/* A full device is offered the key again when it has room. A device
 	 * without keys will not get room by losing one.
 	 */
 	if (err == -ENOSPC && !list_empty(&qdev->keys)) {
-		quic_offload_dev_full(qdev, o->gen);
+		quic_offload_dev_full(o);
 		err = 0;
 	}
 	quic_offload_detach(o, err);
@@ -448,15 +559,52 @@ static void quic_offload_enter(struct quic_offload *o)
 	/* The slot may have let go of it meanwhile */
 	if (!err)
 		err = quic_offload_is_attached(o) ? quic_offload_add(o) : 1;
-	if (err < 0)
+	if (err < 0) {
+		quic_offload_count_refused(o);
 		quic_offload_refused(o, err);
-	else if (err)
+	} else if (err) {
 		quic_offload_detach(o, 0);
+	} else if (quic_offload_is_rx(o) && !quic_offload_is_attached(o)) {
+		/* It has done so while the driver was asked */
+		quic_offload_del(o);
+	}
 	mutex_unlock(&qdev->lock);
 
 	sock_put(o->sk);
 	o->sk = NULL;
 	quic_offload_put(o);
+}
+
+/* Tell the driver what quic_offload_resync() has noted */
+static void quic_offload_do_resync(struct quic_offload *o)
+{
+	struct net_device *netdev = o->qdev->netdev;
+	const struct quicdev_ops *ops;
+	u64 pn;
+
+	lockdep_assert_held(&o->qdev->lock);
+	pn = atomic64_xchg(&o->resync, 0);
+	if (!pn || o->state != QUIC_OFFLOAD_IN)
+		return;
+	ops = netdev->quicdev_ops;
+	if (!ops->quic_dev_resync)
+		return;
+	trace_quic_device_resync(netdev, &o->qkey, pn);
+	ops->quic_dev_resync(netdev, &o->qkey, pn);
+	QUIC_INC_STATS(o->net, RX_DEVICE_RESYNC);
+}
+
+/* Something has happened to a key that opens */
+static void quic_offload_leave_rx(struct quic_offload *o)
+{
+	struct quic_offload_dev *qdev = o->qdev;
+
+	mutex_lock(&qdev->lock);
+	if (quic_offload_is_attached(o))
+		quic_offload_do_resync(o);
+	else
+		quic_offload_del(o);
+	mutex_unlock(&qdev->lock);
 }
 
 /* Something has happened to an offload that the driver knows */
@@ -475,6 +623,8 @@ static void quic_offload_leave(struct quic_offload *o)
 		if (!last && o->state == QUIC_OFFLOAD_IN)
 			trace_quic_device_add(qdev->netdev, &o->qkey, err,
 					      "(late)");
+		if (!last)
+			quic_offload_count_refused(o);
 		/* No packet was left to a device that has refused the key */
 		quic_offload_del(o);
 		if (!last)
@@ -487,6 +637,8 @@ static void quic_offload_leave(struct quic_offload *o)
 	}
 	if (READ_ONCE(o->stop))
 		quic_offload_detach(o, 0);
+	if (quic_offload_is_rx(o))
+		quic_offload_leave_rx(o);
 	quic_offload_put(o);
 }
 
@@ -532,64 +684,72 @@ static void quic_offload_work(struct work_struct *work)
  * @slot: slot of the flow, which the caller holds
  * @offload: offload of quic_offload_alloc() with a description of the key
  *
- * Packets are sealed in software until the driver has accepted the key.
+ * DEL and key updates empty the slot first, and then look for an offload there,
+ * with a barrier between both. The caller does it the other way round: after
+ * this, which has a barrier, it calls quic_offload_drop() if the slot does not
+ * have the key any more. So at least one of the two finds out.
  *
- * Context: process; the caller holds rcu_read_lock().
+ * Context: process; the caller holds rcu_read_lock(), and the key.
  */
-void quic_offload_offer(struct quic_slot *slot, struct quic_offload *offload)
+void quic_offload_offer(struct quic_offload_slot *slot,
+			struct quic_offload *offload)
 {
-	const struct quic_key *key = offload->key;
-
-	/* Packets that end up on another device are sealed there. Set this
-	 * before the first of them can be left to a device.
-	 */
-	smp_store_release(&offload->sk->sk_validate_xmit_skb,
-			  quic_validate_xmit_skb);
 	/* One of the slot, and one of the work */
 	refcount_set(&offload->ref, 2);
 	offload->slot = slot;
 	if (unrcu_pointer(cmpxchg(&slot->offload, NULL,
 				  RCU_INITIALIZER(offload)))) {
-		/* Another sender was faster */
+		/* Another thread was faster */
 		quic_offload_free(offload);
 		return;
 	}
-	/* DEL and key updates empty the slot first, and then look for an
-	 * offload there, with a barrier between both. This is the other way
-	 * round, so at least one of the two finds out.
-	 */
-	if (rcu_access_pointer(slot->key) != key)
-		quic_offload_drop(slot, key);
 	set_bit(0, &offload->queued);
 	quic_offload_kick(offload);
 }
 
 /**
+ * quic_offload_has_room - may a device have room for a key?
+ * @netdev: device
+ * @direction: direction of the key
+ *
+ * Context: any; the caller holds rcu_read_lock().
+ * Return: false if it has said that it has none, and has lost no key since.
+ */
+bool quic_offload_has_room(const struct net_device *netdev,
+			   enum quicdev_direction direction)
+{
+	const struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
+
+	return qdev && !test_bit(direction, &qdev->full);
+}
+
+/**
  * quic_offload_wanted - is it worth offering the key of a slot to a device?
- * @flow: flow
- * @phase: Key Phase, which says which slot is meant
+ * @slot: slot
+ * @oflow: what devices have of the flow, or NULL; also NULL if the work item of
+ *	   @netdev, which deletes keys before it adds others, is going to make
+ *	   room for @phase
+ * @phase: Key Phase of the key
  * @netdev: device
  *
  * A key that was refused is offered again when the device has changed. At most
  * two generations of a flow are in devices, so the next but one has to wait
- * until the last packet of the first was sent.
+ * until the first has left: if packets are sent, when the last one was.
  *
  * Context: any; the caller holds rcu_read_lock().
  * Return: true if it is.
  */
-bool quic_offload_wanted(const struct quic_flow *flow, unsigned int phase,
-			 const struct net_device *netdev)
+bool quic_offload_wanted(const struct quic_offload_slot *slot,
+			 const struct quic_offload_flow *oflow,
+			 unsigned int phase, const struct net_device *netdev)
 {
 	const struct quic_offload_dev *qdev = quic_offload_dev_rcu(netdev);
-	const struct quic_offload_flow *oflow = READ_ONCE(flow->offload);
-	const struct quic_slot *slot = &flow->slot[phase];
 	unsigned long gen, retry;
 
 	if (oflow && test_bit(phase, &oflow->phases))
 		return false;
 	if (!qdev || rcu_access_pointer(slot->offload) ||
-	    READ_ONCE(qdev->full) || !netif_running(netdev) ||
-	    !netif_device_present(netdev))
+	    !netif_running(netdev) || !netif_device_present(netdev))
 		return false;
 	gen = READ_ONCE(qdev->gen);
 	if (READ_ONCE(slot->blocked) == gen)
@@ -610,7 +770,7 @@ bool quic_offload_wanted(const struct quic_flow *flow, unsigned int phase,
  * Return: the offload, with a reference, or NULL if the device does not have
  * the key, has not acknowledged it, or is not to get more packets for it.
  */
-struct quic_offload *quic_offload_get(const struct quic_slot *slot,
+struct quic_offload *quic_offload_get(const struct quic_offload_slot *slot,
 				      const struct quic_key *key,
 				      const struct net_device *netdev)
 {
@@ -637,7 +797,7 @@ struct quic_offload *quic_offload_get(const struct quic_slot *slot,
  * Return: index of the device, 0 if there is none or it has not acknowledged
  * the key.
  */
-int quic_offload_ifindex(const struct quic_slot *slot)
+int quic_offload_ifindex(const struct quic_offload_slot *slot)
 {
 	const struct net_device *netdev = NULL;
 	const struct quic_offload *o;
@@ -665,9 +825,10 @@ static void quic_offload_dev_down(struct quic_offload_dev *qdev)
 	/* Then quic_offload_validate() lets nothing pass to the driver */
 	if (!list_empty(&qdev->keys))
 		synchronize_net();
+	/* The work item, which frees them, has to wait for the lock */
 	list_for_each_entry_safe(o, tmp, &qdev->keys, list) {
-		quic_offload_del(o);
 		quic_offload_detach(o, 0);
+		quic_offload_del(o);
 	}
 	mutex_unlock(&qdev->lock);
 }
@@ -703,6 +864,9 @@ static int quic_offload_dev_add(struct net_device *netdev)
 	init_llist_head(&qdev->todo);
 	INIT_WORK(&qdev->work, quic_offload_work);
 	quic_offload_dev_changed(qdev);
+	/* It stays on: packets that were opened may outlive the device */
+	if (netdev->quicdev_ops->rx_caps)
+		static_branch_enable(&quicdev_rx_key);
 	rcu_assign_pointer(netdev->quicdev, &qdev->core);
 	return 0;
 }

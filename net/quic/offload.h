@@ -19,6 +19,9 @@ struct mem_cgroup;
 struct net_device;
 struct quic_batch;
 struct quic_flow;
+struct quic_rx_flow;
+struct quic_rx_key;
+struct quic_rx_keys;
 struct quic_skb_ext;
 struct quic_user;
 struct sk_buff;
@@ -26,7 +29,7 @@ struct sock;
 
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
 /**
- * struct quic_offload_dev - a device that can seal
+ * struct quic_offload_dev - a device that can seal or open
  * @core: what the rest of the kernel knows of this struct
  * @netdev: device, NULL when it is unregistered; changed under @lock
  * @tracker: tracks the reference on @netdev
@@ -34,8 +37,9 @@ struct sock;
  *	 queued
  * @lock: serialises calls of the driver
  * @keys: offloads that are in the device, protected by @lock
- * @full: the device refused a key for lack of room, and no key has left it
- *	  since; changed under @lock
+ * @full: bit n is set if the device refused a key of direction n for lack of
+ *	  room, and no key has left it since; cleared under @lock, or when the
+ *	  device has changed
  * @gen: changes when the device has changed, so that it may accept what it has
  *	 refused before; unique among all devices, never 0
  * @todo: offloads that @work has to look at
@@ -50,7 +54,7 @@ struct quic_offload_dev {
 	refcount_t ref;
 	struct mutex lock;	/* see above */
 	struct list_head keys;
-	bool full;
+	unsigned long full;
 	unsigned long gen;
 	struct llist_head todo;
 	struct list_head offers;
@@ -83,9 +87,10 @@ enum quic_offload_state {
 };
 
 /**
- * enum quic_offload_stop - why no more packets may be left to the device
+ * enum quic_offload_stop - why the device is not to have more packets
  * @QUIC_OFFLOAD_GO: they may
- * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it
+ * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it, or packets that the
+ *	device has opened went astray
  * @QUIC_OFFLOAD_STOP_PATH: something on the way to the device does to the
  *	packets what makes it impossible to seal them; this will not change with
  *	the next key
@@ -100,11 +105,11 @@ enum quic_offload_stop {
  * struct quic_offload - a key of a flow that a device seals with
  * @qdev: device that the key is offered to
  * @flow: shared by all offloads of the flow
- * @netdev: device that seals packets for this offload; NULL before the driver
- *	    has accepted the key, and when the device is going to lose it
+ * @netdev: device that seals or opens packets for this offload; NULL before the
+ *	    driver has accepted the key, and when the device is going to lose it
  * @ref: one reference of the slot, one of each skb, one while @todo or @list
- *	 are in use; when the last one is dropped, @qdev->work deletes the key
- *	 and frees the offload
+ *	 are in use, one while a device has a key that opens; when the last one
+ *	 is dropped, @qdev->work deletes the key and frees the offload
  * @queued: bit 0 is set while @todo is in use with a reference
  * @state: where the key is, changed under @qdev->lock
  * @err: the driver has refused the key after it had asked for time
@@ -114,12 +119,17 @@ enum quic_offload_stop {
  * @gen: of @qdev when the key was offered
  * @todo: entry in @qdev->todo
  * @list: entry in @qdev->offers, later in @qdev->keys
- * @net: namespace of the flow
+ * @net: namespace of the flow; it and the next three are NULL when a key that
+ *	 opens has left the device
  * @ns_tracker: tracks the reference on @net
  * @user: user for whom the key counts
  * @memcg: memory cgroup that pays for @tfm and @hp
  * @sk: socket, until the driver was asked
  * @key: key, to seal in software what ends up on another device
+ * @rx_key: key, if it is one that opens
+ * @owner: socket of @rx_key, to be compared while the key is not retired
+ * @since: when the driver has accepted the key, in jiffies
+ * @resync: number for quic_dev_resync() to be called with, 0 for none
  * @tfm: AEAD transform for softirq
  * @hp: header protection for softirq
  * @rcu: deferred free
@@ -135,7 +145,7 @@ struct quic_offload {
 	int err;
 	enum quic_offload_stop stop;
 	spinlock_t lock;	/* see above */
-	struct quic_slot *slot;
+	struct quic_offload_slot *slot;
 	unsigned long gen;
 	struct llist_node todo;
 	struct list_head list;
@@ -144,7 +154,13 @@ struct quic_offload {
 	struct quic_user *user;
 	struct mem_cgroup *memcg;
 	struct sock *sk;
-	struct quic_key *key;
+	union {
+		struct quic_key *key;
+		struct quic_rx_key *rx_key;
+	};
+	const struct sock *owner;
+	unsigned long since;
+	atomic64_t resync;
 	struct crypto_aead *tfm;
 	struct quic_hp hp;
 	struct rcu_head rcu;
@@ -156,27 +172,40 @@ static inline struct quic_offload *quic_offload_of(struct quicdev_key *qkey)
 	return container_of(qkey, struct quic_offload, qkey);
 }
 
+static inline bool quic_offload_is_rx(const struct quic_offload *offload)
+{
+	return offload->qkey.direction == QUICDEV_RX;
+}
+
 /* offload.c */
 struct quic_offload *quic_offload_alloc(struct sock *sk,
-					struct quic_flow *flow,
-					struct quic_key *key,
+					struct quic_offload_flow **oflow,
+					struct quic_user *user,
 					struct net_device *netdev);
-void quic_offload_flow_free(struct quic_flow *flow);
+void quic_offload_flow_put(struct quic_offload_flow *oflow);
+void quic_offload_skb_get(struct quicdev_key *qkey);
+void quic_offload_skb_put(struct quicdev_key *qkey);
 void quic_offload_put(struct quic_offload *offload);
 void quic_offload_stop(struct quic_offload *offload,
 		       enum quic_offload_stop why);
-struct quic_offload *quic_offload_get(const struct quic_slot *slot,
+void quic_offload_resync(struct quic_offload *offload, u64 next_pkt_num);
+struct quic_offload *quic_offload_get(const struct quic_offload_slot *slot,
 				      const struct quic_key *key,
 				      const struct net_device *netdev);
-bool quic_offload_wanted(const struct quic_flow *flow, unsigned int phase,
-			 const struct net_device *netdev);
-int quic_offload_ifindex(const struct quic_slot *slot);
-void quic_offload_offer(struct quic_slot *slot, struct quic_offload *offload);
-void quic_offload_drop(struct quic_slot *slot, const struct quic_key *key);
+bool quic_offload_has_room(const struct net_device *netdev,
+			   enum quicdev_direction direction);
+bool quic_offload_wanted(const struct quic_offload_slot *slot,
+			 const struct quic_offload_flow *oflow,
+			 unsigned int phase, const struct net_device *netdev);
+int quic_offload_ifindex(const struct quic_offload_slot *slot);
+void quic_offload_offer(struct quic_offload_slot *slot,
+			struct quic_offload *offload);
+void quic_offload_drop(struct quic_offload_slot *slot, const void *key);
 int quic_offload_init(void);
 void quic_offload_exit(void);
 
 /* offload_tx.c */
+void quic_offload_flow_free(struct quic_flow *flow);
 bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 		       struct quic_key *key, struct quic_batch *b);
 
@@ -186,17 +215,31 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
 struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 				      struct net_device *netdev,
 				      const struct quic_skb_ext *ext);
+
+/* offload_rx.c */
+extern const struct quic_skb_ext_ops quic_offload_rx_skb_ops;
+void quic_offload_rx_flow_free(struct quic_rx_flow *flow);
+void quic_offload_rx_drop(struct quic_rx_flow *flow,
+			  const struct quic_rx_key *key);
+int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen);
+void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
+			  const struct quic_rx_keys *keys,
+			  const struct quic_batch *b);
+void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen);
+const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext);
+int quic_offload_rx_protect(const struct quic_prot *prot, struct sk_buff *skb,
+			    unsigned int cid_len, u64 expected);
 #else
 static inline void quic_offload_flow_free(struct quic_flow *flow)
 {
 }
 
-static inline void quic_offload_drop(struct quic_slot *slot,
-				     const struct quic_key *key)
+static inline void quic_offload_drop(struct quic_offload_slot *slot,
+				     const void *key)
 {
 }
 
-static inline int quic_offload_ifindex(const struct quic_slot *slot)
+static inline int quic_offload_ifindex(const struct quic_offload_slot *slot)
 {
 	return 0;
 }
@@ -215,6 +258,45 @@ static inline bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 				     struct quic_batch *b)
 {
 	return false;
+}
+
+static inline void quic_offload_rx_flow_free(struct quic_rx_flow *flow)
+{
+}
+
+static inline void quic_offload_rx_drop(struct quic_rx_flow *flow,
+					const struct quic_rx_key *key)
+{
+}
+
+static inline int quic_offload_rx_ifindex(const struct quic_rx_flow *flow,
+					  u8 gen)
+{
+	return 0;
+}
+
+static inline void quic_offload_rx_seen(struct sock *sk,
+					struct quic_rx_flow *flow,
+					const struct quic_rx_keys *keys,
+					const struct quic_batch *b)
+{
+}
+
+static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen)
+{
+}
+
+static inline const struct quic_rx_key *
+quic_offload_rx_key(const struct quic_skb_ext *ext)
+{
+	return NULL;
+}
+
+static inline int quic_offload_rx_protect(const struct quic_prot *prot,
+					  struct sk_buff *skb,
+					  unsigned int cid_len, u64 expected)
+{
+	return -EOPNOTSUPP;
 }
 #endif
 

@@ -10,6 +10,42 @@
 #include <linux/skbuff.h>
 #include <net/quic_core.h>
 
+/* How far the packet numbers in a GRO skb may be ahead of the first one, so that
+ * each can be completed relative to it, even if it has one byte in the header
+ */
+#define QUIC_GRO_MAX_AHEAD	127
+
+DEFINE_STATIC_KEY_FALSE(quicdev_rx_key);
+EXPORT_SYMBOL_GPL(quicdev_rx_key);
+
+/* An skb that is decrypted; see quic_may_deliver() */
+bool __quic_may_deliver(struct sk_buff *skb, const struct sock *sk)
+{
+	const struct quic_skb_ext *ext = skb_ext_find(skb, SKB_EXT_QUIC);
+	bool may;
+
+	/* Nobody knows whose plaintext it is */
+	if (!ext || ext->key->direction != QUICDEV_RX)
+		return false;
+	rcu_read_lock();
+	may = ext->ops->deliver(skb, sk, ext);
+	rcu_read_unlock();
+	return may;
+}
+EXPORT_SYMBOL_GPL(__quic_may_deliver);
+
+/* One of both is decrypted; see quic_gro_differs() */
+bool __quic_gro_differs(const struct sk_buff *p, const struct sk_buff *skb)
+{
+	const struct quic_skb_ext *first = quic_skb_opened(p);
+	const struct quic_skb_ext *ext = quic_skb_opened(skb);
+
+	return !first || !ext || first->key != ext->key ||
+	       ext->pkt_num <= first->pkt_num ||
+	       ext->pkt_num - first->pkt_num > QUIC_GRO_MAX_AHEAD;
+}
+EXPORT_SYMBOL_GPL(__quic_gro_differs);
+
 /**
  * quic_validate_xmit_skb - &sock.sk_validate_xmit_skb of sockets with offload
  * @sk: socket, or NULL if the skb has lost its socket
@@ -70,6 +106,39 @@ struct sk_buff *quicdev_encrypt_skb(struct sk_buff *skb)
 	return quic_seal_skb(skb);
 }
 EXPORT_SYMBOL_GPL(quicdev_encrypt_skb);
+
+/**
+ * quicdev_opened - a device has opened a packet
+ * @skb: packet in the receive path of the driver, before GRO
+ * @key: QUICDEV_RX key whose quic_dev_del() has not returned, nor does before
+ *	 this has
+ * @pkt_num: full packet number
+ *
+ * Before it is handed up, the skb must hold the packet with header protection
+ * removed, the payload in plaintext, the tag still in place, and all lengths as
+ * on the wire, and must be CHECKSUM_UNNECESSARY, as its UDP checksum is that of
+ * the wire. This may be so before or after the call. Nobody but the driver has
+ * the skb, which has no extension of QUIC yet.
+ *
+ * Context: any but hard interrupts.
+ * Return: true; false if there is no memory: the driver then has to hand up
+ * the packet as it was on the wire, or to drop it.
+ */
+bool quicdev_opened(struct sk_buff *skb, struct quicdev_key *key, u64 pkt_num)
+{
+	struct quic_skb_ext *ext = skb_ext_add(skb, SKB_EXT_QUIC);
+
+	if (!ext)
+		return false;
+	ext->ops = key->ops->skb;
+	ext->key = key;
+	ext->pkt_num = pkt_num;
+	ext->npkts = 1;
+	ext->ops->get(key);
+	skb->decrypted = 1;
+	return true;
+}
+EXPORT_SYMBOL_GPL(quicdev_opened);
 
 /**
  * quicdev_add_done - the answer to a quic_dev_add() that was -EINPROGRESS

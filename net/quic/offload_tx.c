@@ -19,22 +19,23 @@
 #include "flow.h"
 #include "offload.h"
 
-static void quic_offload_skb_get(struct quicdev_key *qkey)
-{
-	refcount_inc(&quic_offload_of(qkey)->ref);
-}
-
-static void quic_offload_skb_put(struct quicdev_key *qkey)
-{
-	quic_offload_put(quic_offload_of(qkey));
-}
-
 static const struct quic_skb_ext_ops quic_offload_skb_ops = {
 	.get		= quic_offload_skb_get,
 	.put		= quic_offload_skb_put,
 	.validate	= quic_offload_validate,
 	.encrypt	= quic_offload_encrypt,
 };
+
+/**
+ * quic_offload_flow_free - a flow is freed
+ * @flow: flow
+ *
+ * Context: any.
+ */
+void quic_offload_flow_free(struct quic_flow *flow)
+{
+	quic_offload_flow_put(flow->offload);
+}
 
 /* A device gets one packet number for all packets of an skb, and may have
  * limits. No packet of a batch is longer than the first.
@@ -140,13 +141,23 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 			     struct quic_key *key, const struct quic_batch *b,
 			     struct net_device *netdev)
 {
+	struct quic_slot *slot = &flow->slot[b->phase];
 	struct quic_offload *offload;
 
-	offload = quic_offload_alloc(sk, flow, key, netdev);
+	offload = quic_offload_alloc(sk, &flow->offload, flow->charge.user,
+				     netdev);
 	if (!offload)
 		return;
+	quic_key_hold(key);
+	offload->key = key;
 	quic_offload_describe(offload, flow, b);
-	quic_offload_offer(&flow->slot[b->phase], offload);
+	/* Packets that end up on another device are sealed there. Set this
+	 * before the first of them can be left to a device.
+	 */
+	smp_store_release(&sk->sk_validate_xmit_skb, quic_validate_xmit_skb);
+	quic_offload_offer(&slot->dev, offload);
+	if (rcu_access_pointer(slot->key) != key)
+		quic_offload_drop(&slot->dev, key);
 }
 
 /* Find the offload of a key in the device that the packets leave by. Offer
@@ -173,10 +184,12 @@ static struct quic_offload *quic_offload_find(struct sock *sk,
 	netdev = quic_offload_lowest(netdev, sk);
 	if (!netdev || !quic_offload_able(netdev, flow, b))
 		goto out;
-	offload = quic_offload_get(slot, key, netdev);
+	offload = quic_offload_get(&slot->dev, key, netdev);
 	/* The feature flag only governs keys that are new */
 	if (!offload && netdev->features & NETIF_F_HW_QUIC_TX &&
-	    quic_offload_wanted(flow, b->phase, netdev))
+	    quic_offload_has_room(netdev, QUICDEV_TX) &&
+	    quic_offload_wanted(&slot->dev, READ_ONCE(flow->offload), b->phase,
+				netdev))
 		quic_offload_new(sk, flow, key, b, netdev);
 out:
 	rcu_read_unlock();

@@ -5,6 +5,9 @@
  * UDP calls quic_recv() to copy a datagram to the user. Each packet is copied
  * to a buffer, opened there, and copied on only after its tag was verified.
  * What does not open is copied from the skb, which is never written.
+ *
+ * Packets that a device has opened are copied as they are. If they have to be
+ * handed up as they were on the wire, they are protected again, in a copy.
  */
 
 #include <linux/math.h>
@@ -13,11 +16,12 @@
 #include <linux/socket.h>
 #include <linux/uio.h>
 #include <net/compat.h>
-#include <net/quic.h>
+#include <net/quic_core.h>
 #include <net/sock.h>
 
 #include "batch.h"
 #include "net.h"
+#include "offload.h"
 #include "sock.h"
 #include "trace.h"
 
@@ -40,6 +44,7 @@ struct quic_rx_peeked {
 
 /**
  * struct quic_rx - one recvmsg() call
+ * @sk: socket
  * @urx: what UDP knows of the call
  * @fs: flows of the socket
  * @layout: geometry of the packets
@@ -48,8 +53,10 @@ struct quic_rx_peeked {
  * @one: storage of @packets for a single packet
  * @copy: buffer for a packet, NULL at first
  * @peeked: flows of the packets that were opened, if the call peeks
+ * @device: a device has opened the packets
  */
 struct quic_rx {
+	struct sock *sk;
 	const struct udp_ulp_rx *urx;
 	struct quic_rx_flows *fs;
 	struct quic_layout layout;
@@ -58,6 +65,7 @@ struct quic_rx {
 	struct quic_rx_packet one;
 	u8 *copy;
 	struct quic_rx_peeked *peeked;
+	bool device;
 };
 
 /**
@@ -76,6 +84,20 @@ struct quic_rx_run {
 	struct quic_batch batch;
 	unsigned int first;
 	unsigned int failed;
+};
+
+/**
+ * struct quic_rx_opened - packets that a device has opened
+ * @ext: extension of the skb
+ * @flow: flow
+ * @keys: keys of the flow
+ * @key: the one that the device has opened the packets with, among @keys
+ */
+struct quic_rx_opened {
+	const struct quic_skb_ext *ext;
+	struct quic_rx_flow *flow;
+	struct quic_rx_keys keys;
+	const struct quic_rx_key *key;
 };
 
 /* Bytes of packet @i that the user gets */
@@ -356,7 +378,13 @@ static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
 	/* Packets that follow may belong to the flow, too */
 	if (rx->urx->peek && run->first + n < rx->layout.npkts)
 		quic_rx_peek(rx, run);
-	quic_rx_keys_put(&run->keys, run->flow, rx->urx->peek);
+	if (!rx->urx->peek) {
+		quic_rx_keys_commit(&run->keys, run->flow);
+		/* The key that this has retired makes room in a device */
+		quic_offload_rx_seen(rx->sk, run->flow, &run->keys,
+				     &run->batch);
+	}
+	quic_rx_keys_put(&run->keys);
 	return err;
 }
 
@@ -387,15 +415,26 @@ static int quic_rx_packets(struct quic_rx *rx, unsigned int i)
 	return err ?: bl->npkts;
 }
 
+static void quic_rx_count_opened(const struct quic_rx *rx, unsigned int len)
+{
+	struct net *net = rx->fs->net;
+
+	if (rx->device) {
+		QUIC_INC_STATS(net, RX_DEVICE_PACKETS);
+		QUIC_ADD_STATS(net, RX_DEVICE_BYTES, len);
+	} else {
+		QUIC_INC_STATS(net, RX_SW_PACKETS);
+		QUIC_ADD_STATS(net, RX_SW_BYTES, len);
+	}
+}
+
 static void quic_rx_count_one(const struct quic_rx *rx, unsigned int i)
 {
 	struct net *net = rx->fs->net;
 
 	switch (rx->packets[i].status) {
 	case QUIC_RX_OPENED:
-		QUIC_INC_STATS(net, RX_SW_PACKETS);
-		QUIC_ADD_STATS(net, RX_SW_BYTES,
-			       quic_layout_pkt_len(&rx->layout, i));
+		quic_rx_count_opened(rx, quic_layout_pkt_len(&rx->layout, i));
 		return;
 	case QUIC_RX_NOT_1RTT:
 		return;
@@ -460,14 +499,19 @@ static bool quic_rx_room(const struct quic_rx *rx)
 	       msg->msg_controllen >= hdr + quic_rx_cmsg_len(rx);
 }
 
+static void quic_rx_note_no_room(const struct quic_rx *rx)
+{
+	rx->urx->msg->msg_flags |= MSG_CTRUNC;
+	if (!rx->urx->peek)
+		QUIC_INC_STATS(rx->fs->net, RX_NO_ROOM);
+}
+
 /* A packet is opened only if the program is told so */
 static int quic_rx_no_room(const struct quic_rx *rx)
 {
 	const struct udp_ulp_rx *urx = rx->urx;
 
-	urx->msg->msg_flags |= MSG_CTRUNC;
-	if (!urx->peek)
-		QUIC_INC_STATS(rx->fs->net, RX_NO_ROOM);
+	quic_rx_note_no_room(rx);
 	return skb_copy_datagram_msg(urx->skb, urx->off, urx->msg, urx->len);
 }
 
@@ -487,6 +531,227 @@ static int quic_rx_all(struct quic_rx *rx)
 			quic_rx_cmsg_len(rx), rx->packets);
 }
 
+/* An element for each packet, NULL if the user has no room, or the kernel */
+static struct quic_rx_packet *quic_rx_packets_alloc(struct quic_rx *rx)
+{
+	if (!quic_rx_room(rx))
+		return NULL;
+	if (rx->layout.npkts == 1)
+		return &rx->one;
+	return kcalloc(rx->layout.npkts, sizeof(*rx->packets), GFP_KERNEL);
+}
+
+static void quic_rx_packets_free(struct quic_rx *rx)
+{
+	if (rx->packets != &rx->one)
+		kfree(rx->packets);
+}
+
+/* Find the flow of packets that a device has opened. It must have the key that
+ * the device has opened them with: this may have been retired since, or the
+ * packets may be for another flow now.
+ */
+static bool quic_rx_opened_get(struct quic_rx *rx, struct quic_rx_opened *o)
+{
+	const struct quic_rx_key *key = quic_offload_rx_key(o->ext);
+	u8 head[QUIC_RX_HEAD];
+	unsigned int n;
+
+	n = quic_rx_head(rx, 0, head);
+	if (!n--)
+		return false;
+	quic_tuple_set_src(&rx->src, rx->urx->skb);
+	o->flow = quic_rx_flow_get(rx->fs, &rx->src, head + 1, &n);
+	if (!o->flow)
+		return false;
+	quic_rx_keys_get(&o->keys, o->flow);
+	o->key = o->keys.key[quic_rx_slot(key->gen)];
+	if (o->key == key && n == o->ext->key->cid_len)
+		return true;
+	quic_rx_keys_put(&o->keys);
+	quic_rx_flow_put(o->flow);
+	return false;
+}
+
+/* The header of packet @i. Return false if it is not one that the device could
+ * have opened with the key.
+ */
+static bool quic_rx_opened_parse(const struct quic_rx *rx,
+				 const struct quic_rx_opened *o,
+				 unsigned int i, struct quic_pkt *pkt)
+{
+	const struct quicdev_key *qkey = o->ext->key;
+	unsigned int len = quic_sample_off(qkey->cid_len);
+	u8 hdr[QUIC_MAX_HDR_SIZE];
+
+	if (quic_rx_too_short(quic_layout_pkt_len(&rx->layout, i),
+			      qkey->cid_len) ||
+	    skb_copy_bits(rx->urx->skb, i * rx->layout.stride, hdr, len))
+		return false;
+	if (hdr[0] & QUIC_HDR_LONG || memcmp(hdr + 1, qkey->cid, qkey->cid_len) ||
+	    !!(hdr[0] & QUIC_HDR_KEY_PHASE) != (o->key->gen & 1))
+		return false;
+	pkt->pn_len = (hdr[0] & QUIC_HDR_PN_LEN) + 1;
+	pkt->pn = quic_pkt_num_decode(o->ext->pkt_num,
+				      quic_pkt_num_read(hdr + len -
+							QUIC_MAX_PKT_NUM_LEN,
+							pkt->pn_len),
+				      pkt->pn_len);
+	return pkt->pn <= QUIC_MAX_PKT_NUM;
+}
+
+/* Hand up what the user gets of packet @i as it was on the wire. Return a
+ * positive value if that is not possible.
+ */
+static int quic_rx_opened_wire(const struct quic_rx *rx,
+			       const struct quic_rx_opened *o, unsigned int i)
+{
+	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
+	unsigned int begin = i * rx->layout.stride;
+	unsigned int from = max(begin, rx->urx->off);
+	unsigned int to = min(begin + len, rx->urx->off + rx->urx->len);
+	struct sk_buff *skb;
+	int err = 1;
+
+	if (from >= to)
+		return 0;
+	skb = alloc_skb(len, GFP_KERNEL | __GFP_NOWARN);
+	if (!skb)
+		return 1;
+	if (!skb_copy_bits(rx->urx->skb, begin, skb_put(skb, len), len) &&
+	    !quic_offload_rx_protect(&o->keys.prot[quic_rx_slot(o->key->gen)],
+				     skb, o->ext->key->cid_len,
+				     o->ext->pkt_num))
+		err = copy_to_iter(skb->data + from - begin, to - from,
+				   &rx->urx->msg->msg_iter) == to - from ?
+		      0 : -EFAULT;
+	kfree_skb(skb);
+	return err;
+}
+
+static int quic_rx_opened_no_room(const struct quic_rx *rx,
+				  const struct quic_rx_opened *o)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < rx->layout.npkts && !err; i++)
+		err = quic_rx_opened_wire(rx, o, i);
+	if (err <= 0)
+		quic_rx_note_no_room(rx);
+	return err;
+}
+
+/* Make the element of packet @i. Return false if the device cannot have opened
+ * the packet.
+ */
+static bool quic_rx_opened_describe(struct quic_rx *rx,
+				    struct quic_rx_opened *o, unsigned int i)
+{
+	struct quic_rx_packet *p = &rx->packets[i];
+	struct quic_rx_state *state = &o->keys.state;
+	struct quic_pkt pkt;
+	u8 age;
+
+	age = o->key->gen - state->gen + QUIC_RX_CURRENT;
+	if (age > QUIC_RX_NEXT || !quic_rx_opened_parse(rx, o, i, &pkt))
+		return false;
+	p->flow_id = o->flow->id;
+	p->conn_id_length = o->ext->key->cid_len;
+	p->status = QUIC_RX_KEY_LIMIT;
+	if (quic_rx_flow_expired(o->flow, 0))
+		return true;
+	p->status = QUIC_RX_NOT_TRIED;
+	if (quic_rx_truncated(rx, i))
+		return true;
+	p->status = QUIC_RX_OPENED;
+	p->key_gen = o->key->gen;
+	p->pkt_num = pkt.pn;
+	p->pkt_num_length = pkt.pn_len;
+	o->keys.opened[quic_rx_slot(o->key->gen)]++;
+	quic_rx_opened(state, age, pkt.pn);
+	return true;
+}
+
+/* Packets that the user gets have no gaps: those as the device has opened them
+ * are copied at once, if they are all that there is.
+ */
+static int quic_rx_opened_copy(const struct quic_rx *rx,
+			       const struct quic_rx_opened *o)
+{
+	const struct udp_ulp_rx *urx = rx->urx;
+	unsigned int i;
+	int err = 0;
+
+	if (o->keys.opened[quic_rx_slot(o->key->gen)] == rx->layout.npkts)
+		return skb_copy_datagram_msg(urx->skb, 0, urx->msg, urx->len);
+	for (i = 0; i < rx->layout.npkts && !err; i++) {
+		if (rx->packets[i].status == QUIC_RX_OPENED)
+			err = quic_rx_wire(rx, i);
+		else
+			err = quic_rx_opened_wire(rx, o, i);
+	}
+	return err;
+}
+
+static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
+{
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < rx->layout.npkts; i++) {
+		if (!quic_rx_opened_describe(rx, o, i))
+			return 1;
+	}
+	err = quic_rx_opened_copy(rx, o);
+	if (!err)
+		err = put_cmsg(rx->urx->msg, SOL_UDP, UDP_QUIC_DECRYPT,
+			       quic_rx_cmsg_len(rx), rx->packets);
+	if (!err && !rx->urx->peek) {
+		quic_rx_count(rx);
+		quic_offload_rx_served(o->flow, o->key->gen);
+	}
+	return err;
+}
+
+/* Hand up packets that a device has opened, or as they were on the wire */
+static int quic_rx_opened_flow(struct quic_rx *rx, struct quic_rx_opened *o)
+{
+	struct iov_iter *to = &rx->urx->msg->msg_iter;
+	size_t room = iov_iter_count(to);
+	int err;
+
+	rx->packets = quic_rx_packets_alloc(rx);
+	if (rx->packets)
+		err = quic_rx_opened_all(rx, o);
+	else
+		err = quic_rx_opened_no_room(rx, o);
+	/* The next datagram begins where this one did */
+	if (err > 0)
+		iov_iter_revert(to, room - iov_iter_count(to));
+	quic_rx_packets_free(rx);
+	if (err <= 0 && !rx->urx->peek)
+		quic_rx_keys_commit(&o->keys, o->flow);
+	quic_rx_keys_put(&o->keys);
+	quic_rx_flow_put(o->flow);
+	return err;
+}
+
+/* A datagram that a device has opened. Return as quic_recv(). */
+static int quic_recv_opened(struct quic_rx *rx, const struct quic_skb_ext *ext)
+{
+	struct quic_rx_opened o = { .ext = ext };
+	int err = 1;
+
+	rx->device = true;
+	if (rx->layout.npkts <= UDP_MAX_SEGMENTS && quic_rx_opened_get(rx, &o))
+		err = quic_rx_opened_flow(rx, &o);
+	if (err > 0)
+		QUIC_ADD_STATS(rx->fs->net, RX_DEVICE_MISDELIVERED,
+			       rx->layout.npkts);
+	return err;
+}
+
 /**
  * quic_recv - &udp_ulp_ops.recv of this ULP
  * @sk: socket that has or had flows that receive
@@ -494,24 +759,24 @@ static int quic_rx_all(struct quic_rx *rx)
  * @urx: datagram, and message of the user
  *
  * Context: process, socket not locked, sleeps.
- * Return: 0 or -EFAULT.
+ * Return: 0 or -EFAULT; 1 if nobody may have the datagram, since it was opened
+ * by a device with a key that its flow does not have.
  */
 int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	      const struct udp_ulp_rx *urx)
 {
+	const struct quic_skb_ext *ext = quic_skb_opened(urx->skb);
 	struct quic_rx rx = {
+		.sk	= sk,
 		.urx	= urx,
 		.fs	= quic_sock_rx(ulp),
 	};
 	int err;
 
 	quic_rx_layout(&rx.layout, urx->skb);
-	if (!quic_rx_room(&rx))
-		return quic_rx_no_room(&rx);
-	rx.packets = &rx.one;
-	if (rx.layout.npkts > 1)
-		rx.packets = kcalloc(rx.layout.npkts, sizeof(*rx.packets),
-				     GFP_KERNEL);
+	if (ext)
+		return quic_recv_opened(&rx, ext);
+	rx.packets = quic_rx_packets_alloc(&rx);
 	if (!rx.packets)
 		return quic_rx_no_room(&rx);
 	err = quic_rx_all(&rx);
@@ -519,8 +784,7 @@ int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 		quic_rx_count(&rx);
 	quic_rx_peeked_free(&rx);
 	kfree_sensitive(rx.copy);
-	if (rx.packets != &rx.one)
-		kfree(rx.packets);
+	quic_rx_packets_free(&rx);
 	return err;
 }
 

@@ -227,6 +227,11 @@ TRACE_EVENT(quic_open_error,
 );
 
 #ifdef CONFIG_QUIC_CRYPTO_DEVICE
+#define quic_show_direction(direction)					\
+	__print_symbolic(direction,					\
+			 { QUICDEV_TX, "tx" },				\
+			 { QUICDEV_RX, "rx" })
+
 TRACE_EVENT(quic_device_add,
 
 	TP_PROTO(const struct net_device *netdev,
@@ -240,6 +245,7 @@ TRACE_EVENT(quic_device_add,
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
 		__field(u8, gen)
+		__field(u8, direction)
 		__field(u64, pkt_num)
 		__field(int, err)
 	),
@@ -250,15 +256,16 @@ TRACE_EVENT(quic_device_add,
 		memcpy(__entry->cid, key->cid, sizeof(key->cid));
 		__entry->cid_len = key->cid_len;
 		__entry->gen = key->key_gen;
+		__entry->direction = key->direction;
 		__entry->pkt_num = key->next_pkt_num;
 		__entry->err = err;
 	),
 
-	TP_printk("netdev=%s cid=%s gen=%u pkt_num=%llu err=%d %s",
+	TP_printk("netdev=%s cid=%s gen=%u dir=%s pkt_num=%llu err=%d %s",
 		  __get_str(netdev),
 		  __print_hex_str(__entry->cid, __entry->cid_len),
-		  __entry->gen, __entry->pkt_num, __entry->err,
-		  __get_str(msg))
+		  __entry->gen, quic_show_direction(__entry->direction),
+		  __entry->pkt_num, __entry->err, __get_str(msg))
 );
 
 TRACE_EVENT(quic_device_del,
@@ -273,6 +280,7 @@ TRACE_EVENT(quic_device_del,
 		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
 		__field(u8, cid_len)
 		__field(u8, gen)
+		__field(u8, direction)
 	),
 
 	TP_fast_assign(
@@ -280,11 +288,40 @@ TRACE_EVENT(quic_device_del,
 		memcpy(__entry->cid, key->cid, sizeof(key->cid));
 		__entry->cid_len = key->cid_len;
 		__entry->gen = key->key_gen;
+		__entry->direction = key->direction;
 	),
 
-	TP_printk("netdev=%s cid=%s gen=%u", __get_str(netdev),
+	TP_printk("netdev=%s cid=%s gen=%u dir=%s", __get_str(netdev),
 		  __print_hex_str(__entry->cid, __entry->cid_len),
-		  __entry->gen)
+		  __entry->gen, quic_show_direction(__entry->direction))
+);
+
+TRACE_EVENT(quic_device_resync,
+
+	TP_PROTO(const struct net_device *netdev,
+		 const struct quicdev_key *key, u64 pkt_num),
+
+	TP_ARGS(netdev, key, pkt_num),
+
+	TP_STRUCT__entry(
+		__string(netdev, netdev->name)
+		__array(u8, cid, QUIC_MAX_CONNECTION_ID_SIZE)
+		__field(u8, cid_len)
+		__field(u8, gen)
+		__field(u64, pkt_num)
+	),
+
+	TP_fast_assign(
+		__assign_str(netdev);
+		memcpy(__entry->cid, key->cid, sizeof(key->cid));
+		__entry->cid_len = key->cid_len;
+		__entry->gen = key->key_gen;
+		__entry->pkt_num = pkt_num;
+	),
+
+	TP_printk("netdev=%s cid=%s gen=%u pkt_num=%llu", __get_str(netdev),
+		  __print_hex_str(__entry->cid, __entry->cid_len),
+		  __entry->gen, __entry->pkt_num)
 );
 
 TRACE_EVENT(quic_device_fallback,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A device that seals QUIC packets.
+ * A device that seals QUIC packets, and opens them: see quic_rx.c.
  *
  * Nothing here comes from net/quic but what any driver sees of it, so that the
  * one can be tested against the other.
@@ -25,6 +25,7 @@
 #include <net/sock.h>
 
 #include "netdevsim.h"
+#include "quic.h"
 
 #define NSIM_QUIC_MAX_KEYS	1024
 
@@ -34,43 +35,8 @@
 /* ccm(aes) wants the length of its length field, less one, before the nonce */
 #define NSIM_QUIC_CCM_IV_B0	2
 
-/**
- * struct nsim_quic_key - a key in the device
- * @ns: device
- * @qkey: description by the core
- * @epoch: of the device when it got the key, see struct nsim_quic
- * @ready: acknowledged
- * @ack: acknowledges, where that is delayed
- * @aes: header protection, for ciphers with AES
- * @chacha: header protection, for ChaCha20
- * @aead: AEAD transform, synchronous
- * @lock: protects what is needed to seal a packet, that is, what follows
- * @req: AEAD request
- * @sg: the packet
- * @iv: the packet's nonce, as @aead wants it
- */
-struct nsim_quic_key {
-	struct netdevsim *ns;
-	struct quicdev_key *qkey;
-	int epoch;
-	bool ready;
-	struct delayed_work ack;
-	union {
-		struct aes_enckey aes;
-		u32 chacha[CHACHA_KEY_WORDS];
-	};
-	struct crypto_aead *aead;
-
-	spinlock_t lock;	/* see above */
-	struct aead_request *req;
-	struct scatterlist sg;
-	u8 iv[AES_BLOCK_SIZE];
-};
-
-/* In struct quicdev_key */
-struct nsim_quic_state {
-	struct nsim_quic_key *key;
-};
+/* Milliseconds until a device like real ones has taken a key */
+#define NSIM_QUIC_STATEFUL_DELAY	1
 
 static const char nsim_quic_stat_names[][ETH_GSTRING_LEN] = {
 	[NSIM_QUIC_TX_PACKETS]		= "tx_quic_encrypted_packets",
@@ -80,13 +46,16 @@ static const char nsim_quic_stat_names[][ETH_GSTRING_LEN] = {
 	[NSIM_QUIC_TX_DROP_NO_KEY]	= "tx_quic_drop_no_key",
 	[NSIM_QUIC_TX_DROP_BAD]		= "tx_quic_drop_bad",
 	[NSIM_QUIC_TX_FREE]		= "tx_quic_free_packets",
+	[NSIM_QUIC_TX_RESYNC]		= "tx_quic_resync",
+	[NSIM_QUIC_RX_PACKETS]		= "rx_quic_decrypted_packets",
+	[NSIM_QUIC_RX_BYTES]		= "rx_quic_decrypted_bytes",
+	[NSIM_QUIC_RX_CTX]		= "rx_quic_ctx",
+	[NSIM_QUIC_RX_DEL]		= "rx_quic_del",
+	[NSIM_QUIC_RX_ERR]		= "rx_quic_err",
+	[NSIM_QUIC_RX_RESYNC_REQ]	= "rx_quic_resync_req",
+	[NSIM_QUIC_RX_RESYNC_OK]	= "rx_quic_resync_ok",
+	[NSIM_QUIC_RX_RESYNC_SKIP]	= "rx_quic_resync_skip",
 };
-
-static void nsim_quic_count(struct netdevsim *ns, enum nsim_quic_stat stat,
-			    unsigned int n)
-{
-	atomic64_add(n, &ns->quic.stats[stat]);
-}
 
 int nsim_quic_get_sset_count(void)
 {
@@ -107,7 +76,7 @@ void nsim_quic_get_stats(struct netdevsim *ns, u64 *data)
 }
 
 /* RFC 9001 5.3 */
-static void nsim_quic_set_iv(struct nsim_quic_key *key, u64 pn)
+void nsim_quic_set_iv(struct nsim_quic_key *key, u64 pn)
 {
 	const struct quicdev_key *qkey = key->qkey;
 	u8 *nonce = key->iv, *p;
@@ -139,8 +108,8 @@ static int nsim_quic_encrypt(struct nsim_quic_key *key, u8 *pkt,
 }
 
 /* RFC 9001 5.4.3 and 5.4.4 */
-static void nsim_quic_hp_mask(const struct nsim_quic_key *key,
-			      const u8 *sample, u8 *mask)
+void nsim_quic_hp_mask(const struct nsim_quic_key *key, const u8 *sample,
+		       u8 *mask)
 {
 	struct chacha_state state;
 
@@ -177,6 +146,24 @@ static bool nsim_quic_pkt_num(const u8 *pkt, unsigned int pn_off,
 
 	truncated >>= 8 * (QUIC_MAX_PKT_NUM_LEN - pn_len);
 	return quic_skb_pkt_num(ext, truncated, pn_len, pn);
+}
+
+/* Devices that count packets themselves need to be told of a number that does
+ * not follow. This one seals in any case with the number from the core.
+ */
+static void nsim_quic_tx_number(struct nsim_quic_key *key, u64 pn)
+{
+	struct netdevsim *ns = key->ns;
+	bool follows;
+
+	if (!READ_ONCE(ns->quic.stateful))
+		return;
+	spin_lock(&key->lock);
+	follows = key->next == pn;
+	key->next = pn + 1;
+	spin_unlock(&key->lock);
+	if (!follows)
+		nsim_quic_count(ns, NSIM_QUIC_TX_RESYNC, 1);
 }
 
 /* @qkey contains all that is needed to seal. These checks detect packets that
@@ -217,6 +204,7 @@ static int nsim_quic_seal(struct nsim_quic_key *key, u8 *pkt, unsigned int len,
 	if (!nsim_quic_pkt_num(pkt, pn_off, pn_len, ext, &pn))
 		return -EINVAL;
 
+	nsim_quic_tx_number(key, pn);
 	err = nsim_quic_encrypt(key, pkt, len, hdr_len, pn);
 	if (err)
 		return err;
@@ -284,8 +272,7 @@ static int nsim_quic_seal_skb(struct netdevsim *ns, struct nsim_quic_key *key,
 	len = nsim_quic_seal(key, skb->data + off, skb->len - off, ext);
 	if (len < 0)
 		return len;
-	if (atomic_read(&ns->quic.corrupt) > 0 &&
-	    atomic_dec_if_positive(&ns->quic.corrupt) >= 0)
+	if (nsim_quic_fault(&ns->quic.corrupt))
 		skb->data[skb->len - 1] ^= 1;
 
 	nsim_quic_skb_done(skb);
@@ -399,8 +386,8 @@ static struct nsim_quic_key *nsim_quic_find_key(struct netdevsim *ns,
 	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct nsim_quic_key *key = state->key;
 
-	if (!key || key->ns != ns || !READ_ONCE(key->ready) ||
-	    key->epoch != atomic_read(&ns->quic.epoch))
+	if (!key || key->ns != ns || key->direction != QUICDEV_TX ||
+	    !nsim_quic_key_usable(key))
 		return NULL;
 	return key;
 }
@@ -622,8 +609,9 @@ static void nsim_quic_ack(struct work_struct *work)
 	quicdev_add_done(key->qkey, err);
 }
 
-static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
-						 struct quicdev_key *qkey)
+static struct nsim_quic_key *
+nsim_quic_key_alloc(struct netdevsim *ns, enum quicdev_direction direction,
+		    struct quicdev_key *qkey)
 {
 	struct nsim_quic_key *key;
 	int err;
@@ -633,6 +621,8 @@ static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
 		return ERR_PTR(-ENOMEM);
 	key->ns = ns;
 	key->qkey = qkey;
+	key->direction = direction;
+	key->next = qkey->next_pkt_num;
 	key->epoch = atomic_read(&ns->quic.epoch);
 	spin_lock_init(&key->lock);
 	INIT_DELAYED_WORK(&key->ack, nsim_quic_ack);
@@ -646,28 +636,80 @@ static struct nsim_quic_key *nsim_quic_key_alloc(struct netdevsim *ns,
 	return key;
 }
 
-static int nsim_quic_key_add(struct netdevsim *ns, struct quicdev_key *qkey,
+/* What the core has promised: a flow has one direction, and at most two keys
+ * at a time, with different Key Phases. There is no third slot.
+ */
+static bool nsim_quic_slot_free(struct netdevsim *ns,
+				enum quicdev_direction direction,
+				const struct quicdev_key *qkey)
+{
+	const struct nsim_quic_key *key;
+
+	list_for_each_entry(key, &ns->quic.list, list) {
+		if (key->qkey->cookie == qkey->cookie &&
+		    (key->direction != direction ||
+		     !((key->qkey->key_gen ^ qkey->key_gen) & 1)))
+			return false;
+	}
+	return true;
+}
+
+/* The core serialises changes of the list */
+static void nsim_quic_key_link(struct nsim_quic_key *key)
+{
+	struct nsim_quic_state *state = quicdev_state(key->qkey);
+	struct netdevsim *ns = key->ns;
+
+	state->key = key;
+	list_add(&key->list, &ns->quic.list);
+	atomic_inc(&ns->quic.keys);
+	if (key->direction == QUICDEV_TX) {
+		nsim_quic_count(ns, NSIM_QUIC_TX_CTX, 1);
+		return;
+	}
+	nsim_quic_rx_add(key);
+	nsim_quic_count(ns, NSIM_QUIC_RX_CTX, 1);
+}
+
+static void nsim_quic_key_unlink(struct nsim_quic_key *key)
+{
+	struct nsim_quic_state *state = quicdev_state(key->qkey);
+	struct netdevsim *ns = key->ns;
+
+	if (key->direction == QUICDEV_RX)
+		nsim_quic_rx_del(key);
+	state->key = NULL;
+	list_del(&key->list);
+	atomic_dec(&ns->quic.keys);
+	nsim_quic_count(ns, key->direction == QUICDEV_TX ?
+			NSIM_QUIC_TX_DEL : NSIM_QUIC_RX_DEL, 1);
+}
+
+static int nsim_quic_key_add(struct netdevsim *ns,
+			     enum quicdev_direction direction,
+			     struct quicdev_key *qkey,
 			     struct netlink_ext_ack *extack)
 {
-	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct nsim_dev *nsim_dev = ns->nsim_dev;
 	struct nsim_quic_key *key;
 
-	BUILD_BUG_ON(sizeof(*state) > QUICDEV_STATE_SIZE);
+	BUILD_BUG_ON(sizeof(struct nsim_quic_state) > QUICDEV_STATE_SIZE);
+	if (WARN_ON_ONCE(!nsim_quic_slot_free(ns, direction, qkey))) {
+		NSIM_EA(extack, "The QUIC flow has keys in both slots");
+		return -EEXIST;
+	}
 	if (!atomic_add_unless(&nsim_dev->quic.keys, 1,
 			       nsim_dev->quic.max_keys)) {
 		NSIM_EA(extack, "No room for more QUIC keys");
 		return -ENOSPC;
 	}
-	key = nsim_quic_key_alloc(ns, qkey);
+	key = nsim_quic_key_alloc(ns, direction, qkey);
 	if (IS_ERR(key)) {
 		atomic_dec(&nsim_dev->quic.keys);
 		NSIM_EA(extack, "Failed to set up QUIC key");
 		return PTR_ERR(key);
 	}
-	state->key = key;
-	atomic_inc(&ns->quic.keys);
-	nsim_quic_count(ns, NSIM_QUIC_TX_CTX, 1);
+	nsim_quic_key_link(key);
 	return 0;
 }
 
@@ -695,6 +737,16 @@ static void nsim_quic_room(struct nsim_dev *nsim_dev)
 	spin_unlock(&nsim_dev->quic.lock);
 }
 
+/* Milliseconds until a key is acknowledged, 0 if that needs no time */
+static u32 nsim_quic_delay(const struct netdevsim *ns)
+{
+	u32 delay = READ_ONCE(ns->quic.delay_ack);
+
+	if (!delay && READ_ONCE(ns->quic.stateful))
+		delay = NSIM_QUIC_STATEFUL_DELAY;
+	return delay;
+}
+
 static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 			     enum quicdev_direction direction,
 			     struct quicdev_key *qkey,
@@ -705,18 +757,14 @@ static int nsim_quic_dev_add(struct net_device *netdev, struct sock *sk,
 	u32 delay, refuse;
 	int err;
 
-	if (direction != QUICDEV_TX) {
-		NSIM_EA(extack, "QUIC packets are only sealed, not opened");
-		return -EOPNOTSUPP;
-	}
 	nsim_quic_sleep(ns);
-	delay = READ_ONCE(ns->quic.delay_ack);
+	delay = nsim_quic_delay(ns);
 	refuse = READ_ONCE(ns->quic.refuse_add);
 	if (refuse && !delay) {
 		NSIM_EA(extack, "QUIC key refused, as debugfs says");
 		return -(int)refuse;
 	}
-	err = nsim_quic_key_add(ns, qkey, extack);
+	err = nsim_quic_key_add(ns, direction, qkey, extack);
 	if (err)
 		return err;
 	if (delay) {
@@ -735,17 +783,17 @@ static void nsim_quic_dev_del(struct net_device *netdev,
 	struct nsim_quic_state *state = quicdev_state(qkey);
 	struct netdevsim *ns = netdev_priv(netdev);
 	struct nsim_dev *nsim_dev = ns->nsim_dev;
+	struct nsim_quic_key *key = state->key;
 	bool ready;
 
 	nsim_quic_sleep(ns);
 	/* The ring may still have packets for the key */
-	flush_delayed_work(&ns->quic.ring_work);
-	cancel_delayed_work_sync(&state->key->ack);
-	ready = state->key->ready;
-	nsim_quic_key_free(state->key);
-	state->key = NULL;
-	atomic_dec(&ns->quic.keys);
-	nsim_quic_count(ns, NSIM_QUIC_TX_DEL, 1);
+	if (direction == QUICDEV_TX)
+		flush_delayed_work(&ns->quic.ring_work);
+	cancel_delayed_work_sync(&key->ack);
+	ready = key->ready;
+	nsim_quic_key_unlink(key);
+	nsim_quic_key_free(key);
 	/* A key that was refused has not taken anybody's place */
 	if (atomic_dec_return(&nsim_dev->quic.keys) ==
 	    nsim_dev->quic.max_keys - 1 && ready)
@@ -851,10 +899,56 @@ static const struct quicdev_caps nsim_quic_caps = {
 	.max_vlans	= U8_MAX,
 };
 
-static const struct quicdev_ops nsim_quicdev_ops = {
-	.quic_dev_add	= nsim_quic_dev_add,
-	.quic_dev_del	= nsim_quic_dev_del,
+/* Opening depends on less */
+static const struct quicdev_caps nsim_quic_rx_caps = {
+	.ciphers	= QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
+			  QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_256) |
+			  QUICDEV_CIPHER(TLS_CIPHER_AES_CCM_128) |
+			  QUICDEV_CIPHER(TLS_CIPHER_CHACHA20_POLY1305),
+	.cid_lens	= GENMASK(QUIC_MAX_CONNECTION_ID_SIZE, 0),
+	.flags		= QUICDEV_CAP_IPV4 | QUICDEV_CAP_IPV6 |
+			  QUICDEV_CAP_NO_FIXED | QUICDEV_CAP_PATH_ID,
+	.max_vlans	= U8_MAX,
 };
+
+static const struct quicdev_ops nsim_quicdev_ops = {
+	.quic_dev_add		= nsim_quic_dev_add,
+	.quic_dev_del		= nsim_quic_dev_del,
+	.quic_dev_resync	= nsim_quic_rx_resync,
+};
+
+/* Devices that there are know fewer ciphers and connection IDs */
+static void nsim_quic_stateful_caps(struct quicdev_caps *caps)
+{
+	caps->ciphers = QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
+			QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_256);
+	caps->cid_lens = BIT(0) | BIT(8);
+	caps->max_pkts = 1;
+}
+
+static int nsim_quic_stateful_get(void *data, u64 *val)
+{
+	struct netdevsim *ns = data;
+
+	*val = ns->quic.stateful;
+	return 0;
+}
+
+static int nsim_quic_stateful_set(void *data, u64 val)
+{
+	struct netdevsim *ns = data;
+
+	WRITE_ONCE(ns->quic.stateful, !!val);
+	ns->quic.caps = nsim_quic_caps;
+	ns->quic.rx_caps = nsim_quic_rx_caps;
+	if (!val)
+		return 0;
+	nsim_quic_stateful_caps(&ns->quic.caps);
+	nsim_quic_stateful_caps(&ns->quic.rx_caps);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_stateful_fops, nsim_quic_stateful_get,
+			 nsim_quic_stateful_set, "%llu\n");
 
 static void nsim_quic_debugfs_caps(struct quicdev_caps *caps,
 				   struct dentry *ddir)
@@ -886,6 +980,15 @@ static void nsim_quic_debugfs_caps(struct quicdev_caps *caps,
  * corrupt: number of sealed packets to flip a bit in
  * free_crypto: send a pattern instead of sealing
  * cap_*: what struct quicdev_caps says. For tests a race with the core is fine
+ * rx_cap_*: the same of &quicdev_ops.rx_caps
+ * rx_corrupt: number of packets to flip a bit in before they are opened; the
+ *	skb stays as it is
+ * rx_behind: packet numbers that all keys are to fall behind by
+ * rx_drop: lose every Nth skb that arrives
+ * stateful: be like devices that there are: fewer ciphers and connection IDs,
+ *	no GSO, keys take time, packet numbers are counted
+ *
+ * Keys for either direction are refused, delayed and lost alike.
  */
 void nsim_quic_debugfs_init(struct netdevsim *ns)
 {
@@ -909,6 +1012,9 @@ void nsim_quic_debugfs_init(struct netdevsim *ns)
 	debugfs_create_atomic_t("corrupt", 0600, ddir, &ns->quic.corrupt);
 	nsim_quic_debugfs_caps(&ns->quic.caps, ddir);
 	debugfs_create_bool("free_crypto", 0600, ddir, &ns->quic.free_crypto);
+	debugfs_create_file("stateful", 0600, ddir, ns,
+			    &nsim_quic_stateful_fops);
+	nsim_quic_rx_debugfs_init(ns, ddir);
 }
 
 /* Before RTNL is taken, as reset takes it */
@@ -940,6 +1046,8 @@ int nsim_quic_init(struct netdevsim *ns)
 	if (!ns->quic.pattern)
 		return -ENOMEM;
 	memset(page_address(ns->quic.pattern), NSIM_QUIC_PATTERN, PAGE_SIZE);
+	INIT_LIST_HEAD(&ns->quic.list);
+	nsim_quic_rx_init(ns);
 	skb_queue_head_init(&ns->quic.ring);
 	INIT_DELAYED_WORK(&ns->quic.ring_work, nsim_quic_ring_work);
 	spin_lock(&nsim_dev->quic.lock);
@@ -948,13 +1056,16 @@ int nsim_quic_init(struct netdevsim *ns)
 
 	ns->quic.ops = nsim_quicdev_ops;
 	ns->quic.caps = nsim_quic_caps;
+	ns->quic.rx_caps = nsim_quic_rx_caps;
 	ns->quic.ops.caps = &ns->quic.caps;
+	ns->quic.ops.rx_caps = &ns->quic.rx_caps;
 	dev->quicdev_ops = &ns->quic.ops;
 	/* QUIC depends on checksums, and the rest on scatter-gather. So let
 	 * them change, and come back.
 	 */
 	dev->hw_features |= NETIF_F_HW_QUIC_TX | NETIF_F_GSO_UDP_L4 |
-			    NETIF_F_HW_CSUM | NETIF_F_SG | NETIF_F_TSO;
+			    NETIF_F_HW_CSUM | NETIF_F_SG | NETIF_F_TSO |
+			    NETIF_F_HW_QUIC_RX | NETIF_F_RXCSUM;
 	return 0;
 }
 

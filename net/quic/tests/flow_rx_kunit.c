@@ -244,7 +244,9 @@ static void quic_test_rx_open(struct kunit *test, struct quic_rx_flows *fs,
 	KUNIT_ASSERT_NOT_NULL(test, flow);
 	quic_rx_keys_get(&keys, flow);
 	quic_rx_opened(&keys.state, age, pn);
-	quic_rx_keys_put(&keys, flow, peek);
+	if (!peek)
+		quic_rx_keys_commit(&keys, flow);
+	quic_rx_keys_put(&keys);
 	quic_rx_flow_put(flow);
 }
 

@@ -11,7 +11,6 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -35,13 +34,11 @@
 #include <sys/syscall.h>
 
 #include "../kselftest.h"
-#include "quic_util.h"
+#include "quic_dev_util.h"
 
 #define MAX_CONNS	65536
-#define MAX_CAPS	8
 #define GENS		256	/* that may still be waiting for a neighbour */
 #define CID_LEN		8
-#define FRAME_MAX	(80 * 1024)
 #define PKT_MAX		1400
 
 #define PN_FIRST	1000
@@ -75,21 +72,6 @@ struct conn {
 	bool fresh;
 };
 
-struct capture {
-	int fd;
-	bool plain;
-};
-
-static const struct {
-	const char *name;
-	uint16_t type;
-} ciphers[] = {
-	{ "aes-128-gcm", TLS_CIPHER_AES_GCM_128 },
-	{ "aes-256-gcm", TLS_CIPHER_AES_GCM_256 },
-	{ "aes-128-ccm", TLS_CIPHER_AES_CCM_128 },
-	{ "chacha20-poly1305", TLS_CIPHER_CHACHA20_POLY1305 },
-};
-
 static struct {
 	const char *from, *to, *src, *dst, *cipher_name;
 	uint16_t cipher;
@@ -106,8 +88,9 @@ static struct {
 
 static struct {
 	unsigned long calls, sent, received, duplicate, reordered, bad, extra;
-	unsigned long plain, captured, tapped, errors;
+	unsigned long errors;
 	int error;
+	struct seen seen;
 } stat;
 
 /**
@@ -128,8 +111,6 @@ static struct latency lat_close = { "close" };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct conn *conns[MAX_CONNS];
 static unsigned int n_conns;
-static struct capture caps[MAX_CAPS];
-static unsigned int n_caps;
 static struct sockaddr_storage dst, src;
 static int rx_fd = -1, stat_fd = -1;
 static int stop;
@@ -142,115 +123,6 @@ static void on_signal(int sig)
 static bool stopped(void)
 {
 	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
-}
-
-static void enter(const char *ns)
-{
-	char path[128];
-	int fd;
-
-	if (!ns || !*ns)
-		return;
-	snprintf(path, sizeof(path), "/var/run/netns/%s", ns);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWNET))
-		err(1, "namespace %s", ns);
-	close(fd);
-}
-
-static void leave(int home)
-{
-	if (setns(home, CLONE_NEWNET))
-		err(1, "going back to the namespace");
-}
-
-/* @what is NAMESPACE:DEVICE; either may be empty. */
-static void capture_add(char *what, bool plain, int home)
-{
-	struct sockaddr_ll ll = { .sll_family = AF_PACKET,
-				  .sll_protocol = htons(ETH_P_ALL) };
-	char *dev = strchr(what, ':');
-	int fd;
-
-	if (!dev || n_caps == MAX_CAPS)
-		errx(1, "cannot capture at '%s'", what);
-	*dev++ = 0;
-	enter(what);
-	fd = capture_open();
-	if (fd < 0)
-		errx(1, "packet socket: %s", strerror(-fd));
-	if (*dev) {
-		ll.sll_ifindex = if_nametoindex(dev);
-		if (!ll.sll_ifindex || bind(fd, (void *)&ll, sizeof(ll)))
-			err(1, "capture on %s", dev);
-	}
-	leave(home);
-	caps[n_caps].fd = fd;
-	caps[n_caps++].plain = plain;
-}
-
-static int sys_bpf(int cmd, union bpf_attr *attr)
-{
-	return syscall(__NR_bpf, cmd, attr, sizeof(*attr));
-}
-
-static int bpf_load(int type, const struct bpf_insn *insns, unsigned int n)
-{
-	union bpf_attr attr = {
-		.prog_type = type,
-		.insns = (unsigned long)insns,
-		.insn_cnt = n,
-		.license = (unsigned long)"GPL",
-	};
-
-	return sys_bpf(BPF_PROG_LOAD, &attr);
-}
-
-/* For as long as this process lives */
-static void bpf_attach(int prog, unsigned int ifindex, int type,
-		       unsigned int flags)
-{
-	union bpf_attr attr = {
-		.link_create = {
-			.prog_fd = prog,
-			.target_ifindex = ifindex,
-			.attach_type = type,
-			.flags = flags,
-		},
-	};
-
-	if (prog < 0 || sys_bpf(BPF_LINK_CREATE, &attr) < 0) {
-		printf("cannot attach a BPF program: %s\n", strerror(errno));
-		exit(KSFT_SKIP);
-	}
-}
-
-/* Calls a helper of the bpf_redirect() kind. */
-static int bpf_redirector(int func, unsigned int ifindex, int flags)
-{
-	const struct bpf_insn insns[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1,
-		  .imm = ifindex },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
-		  .imm = flags },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4 },
-		{ .code = BPF_JMP | BPF_CALL, .imm = func },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-
-	return bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns, ARRAY_SIZE(insns));
-}
-
-static int bpf_xdp_tx(void)
-{
-	const struct bpf_insn insns[] = {
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0,
-		  .imm = XDP_TX },
-		{ .code = BPF_JMP | BPF_EXIT },
-	};
-
-	return bpf_load(BPF_PROG_TYPE_XDP, insns, ARRAY_SIZE(insns));
 }
 
 /* Cuts the next part off @what, which a colon ends. */
@@ -285,7 +157,7 @@ static void bpf_redirect(char *what, enum redirect_how how, int home)
 	bool ingress = how == REDIRECT_XDP || how == REDIRECT_PEER;
 	unsigned int from, to;
 
-	enter(cut(&what));
+	ns_enter(cut(&what));
 	from = if_nametoindex(cut(&what));
 	to = if_nametoindex(what);
 	bpf_attach(bpf_redirector(how == REDIRECT_NEIGH ?
@@ -297,7 +169,7 @@ static void bpf_redirect(char *what, enum redirect_how how, int home)
 	if (how == REDIRECT_PEER)
 		bpf_attach(bpf_redirector(BPF_FUNC_redirect_peer, to, 0), to,
 			   BPF_TCX_INGRESS, 0);
-	leave(home);
+	ns_leave(home);
 }
 
 /* @what is NAMESPACE:DEVICE:OFFSET:BYTE. Frames that leave have BYTE at OFFSET,
@@ -324,13 +196,13 @@ static void bpf_mangle(char *what, int home)
 	};
 	unsigned int ifindex;
 
-	enter(cut(&what));
+	ns_enter(cut(&what));
 	ifindex = if_nametoindex(cut(&what));
 	insns[0].imm = atoi(cut(&what));
 	insns[1].imm = atoi(what);
 	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
 			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
-	leave(home);
+	ns_leave(home);
 }
 
 /* IPv4 header in front of an IPv4 packet with a UDP payload of --size bytes */
@@ -403,7 +275,7 @@ static void bpf_encap(char *what, int home)
 	const char *from, *to;
 	struct iphdr ip;
 
-	enter(cut(&what));
+	ns_enter(cut(&what));
 	ifindex = if_nametoindex(cut(&what));
 	from = cut(&what);
 	to = cut(&what);
@@ -413,7 +285,7 @@ static void bpf_encap(char *what, int home)
 		memcpy(&insns[5 + i].imm, (char *)&ip + 4 * i, 4);
 	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
 			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
-	leave(home);
+	ns_leave(home);
 }
 
 /* Where the route to it leads */
@@ -434,7 +306,7 @@ static void receiver_open(int home)
 {
 	int one = 1;
 
-	enter(opt.to);
+	ns_enter(opt.to);
 	rx_fd = sock_udp(dst.ss_family);
 	setsockopt(rx_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	/* It may be an address that nobody has. */
@@ -444,15 +316,7 @@ static void receiver_open(int home)
 	if (rx_fd < 0 || bind(rx_fd, (void *)&dst, addr_len(&dst)))
 		err(1, "receiving at %s", opt.dst);
 	join_group();
-	leave(home);
-}
-
-static unsigned long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	ns_leave(home);
 }
 
 static unsigned long long now_us(void)
@@ -530,7 +394,7 @@ static int sender_open(int home)
 {
 	int fd;
 
-	enter(opt.from);
+	ns_enter(opt.from);
 	if (stat_fd < 0)
 		stat_fd = open("/proc/thread-self/net/quic_stat",
 			       O_RDONLY | O_CLOEXEC);
@@ -551,7 +415,7 @@ static int sender_open(int home)
 		err(1, "connect to %s", opt.dst);
 	if (set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, 4 << 20))
 		set_int(fd, SOL_SOCKET, SO_SNDBUF, 4 << 20);
-	leave(home);
+	ns_leave(home);
 	return fd;
 }
 
@@ -734,7 +598,7 @@ static void receive(const uint8_t *buf, size_t len)
 	uint64_t pn;
 
 	if (has_marker(buf, len))
-		stat.plain++;
+		stat.seen.plain++;
 	if (opt.cid_len >= 4)
 		memcpy(&idx, buf + 1, 4);
 	c = len > 20 && idx < n_conns ? conns[idx] : NULL;
@@ -767,7 +631,6 @@ static bool drain(void)
 {
 	static uint8_t buf[FRAME_MAX];
 	bool some = false;
-	unsigned int i;
 	ssize_t ret;
 
 	for (;;) {
@@ -779,23 +642,7 @@ static bool drain(void)
 		receive(buf, ret);
 		pthread_mutex_unlock(&lock);
 	}
-	for (i = 0; i < n_caps; i++) {
-		for (;;) {
-			ret = recv(caps[i].fd, buf, sizeof(buf), MSG_DONTWAIT);
-			if (ret < 0)
-				break;
-			if (ret < 60 + TAG)
-				continue;
-			if (!caps[i].plain)
-				stat.captured++;
-			if (!has_marker(buf, ret))
-				continue;
-			if (caps[i].plain)
-				stat.tapped++;
-			else
-				stat.plain++;
-		}
-	}
+	captures_drain(&stat.seen);
 	return some;
 }
 
@@ -981,24 +828,6 @@ static void add_redirect_peer(char *what, int home)
 	bpf_redirect(what, REDIRECT_PEER, home);
 }
 
-/**
- * struct option_desc - an option of the command line
- * @name: what follows "--"
- * @arg: name of the argument in the help text, NULL for a flag
- * @help: one line of help
- * @num: number to set, or NULL
- * @str: string to set, or NULL
- * @flag: flag to set, or NULL
- * @add: function to call with the argument, or NULL
- */
-struct option_desc {
-	const char *name, *arg, *help;
-	unsigned int *num;
-	const char **str;
-	bool *flag;
-	void (*add)(char *arg, int home);
-};
-
 static const struct option_desc options[] = {
 	{ "from-netns", "NETNS", "the sender's network namespace",
 	  .str = &opt.from },
@@ -1077,82 +906,18 @@ static const struct option_desc options[] = {
 	  .num = &opt.wait_ms },
 };
 
-static void usage(void)
-{
-	const struct option_desc *o;
-
-	fprintf(stderr, "quic_dev [OPTION...]\n");
-	for (o = options; o < options + ARRAY_SIZE(options); o++)
-		fprintf(stderr, "  --%-18s %-22s %s\n", o->name, o->arg ?: "",
-			o->help);
-	exit(1);
-}
-
-static void option(const struct option_desc *o, char *arg, int home)
-{
-	if (o->num)
-		*o->num = atoi(arg);
-	else if (o->str)
-		*o->str = arg;
-	else if (o->flag)
-		*o->flag = true;
-	else
-		o->add(arg, home);
-}
-
-static uint16_t cipher_type(const char *name)
-{
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(ciphers); i++)
-		if (!strcmp(name, ciphers[i].name))
-			return ciphers[i].type;
-	usage();
-	return 0;
-}
-
 static void parse_options(int argc, char **argv, int home)
 {
-	struct option longs[ARRAY_SIZE(options) + 1] = {};
-	unsigned int i;
-	int c, idx;
-
-	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		longs[i].name = options[i].name;
-		longs[i].has_arg = options[i].arg ? required_argument :
-						    no_argument;
-	}
-	while ((c = getopt_long(argc, argv, "", longs, &idx)) >= 0) {
-		if (c)
-			usage();
-		option(&options[idx], optarg, home);
-	}
-	opt.cipher = cipher_type(opt.cipher_name);
+	options_parse(options, ARRAY_SIZE(options), argc, argv, home);
+	opt.cipher = cipher_by_name(opt.cipher_name);
 	/* Shorter connection IDs do not tell connections apart. */
-	if (optind != argc || !opt.gso || opt.gso > MAX_PKTS || !opt.flows ||
+	if (!opt.gso || opt.gso > MAX_PKTS || !opt.flows ||
 	    opt.cid_len > QUIC_MAX_CONNECTION_ID_SIZE || !opt.pn_len ||
 	    opt.pn_len > 4 || opt.size < 200 || opt.size > PKT_MAX ||
 	    (opt.at_once && (opt.gso > 1 || opt.threads)) ||
 	    (opt.cid_len < 4 && (opt.flows > 1 || opt.threads > 1 ||
 				 opt.replace)))
-		usage();
-}
-
-static void set_addr(struct sockaddr_storage *addr, const char *text,
-		     unsigned int port)
-{
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)addr;
-	struct sockaddr_in *v4 = (struct sockaddr_in *)addr;
-
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(port);
-	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(port);
-	} else {
-		usage();
-	}
+		options_usage();
 }
 
 static void report(void)
@@ -1166,11 +931,11 @@ static void report(void)
 		{ "received", stat.received },
 		{ "lost", stat.sent - stat.received },
 		{ "bad", stat.bad },
-		{ "plain", stat.plain },
+		{ "plain", stat.seen.plain },
 		{ "duplicate", stat.duplicate },
 		{ "reordered", stat.reordered },
-		{ "captured", stat.captured },
-		{ "tapped", stat.tapped },
+		{ "captured", stat.seen.captured },
+		{ "tapped", stat.seen.tapped },
 		{ "extra", stat.extra },
 		{ "errors", stat.errors },
 	};
@@ -1195,13 +960,11 @@ int main(int argc, char **argv)
 	const char *lacks;
 	int home;
 
-	home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (home < 0)
-		err(1, "/proc/self/ns/net");
+	home = ns_home();
 	parse_options(argc, argv, home);
-	set_addr(&dst, opt.dst, opt.port);
+	addr_parse(&dst, opt.dst, opt.port);
 	if (opt.src)
-		set_addr(&src, opt.src, 0);
+		addr_parse(&src, opt.src, 0);
 	lacks = quic_missing();
 	if (lacks) {
 		printf("%s\n", lacks);
@@ -1238,5 +1001,5 @@ int main(int argc, char **argv)
 	}
 	wait_for_rest();
 	report();
-	return stat.plain ? 1 : 0;
+	return stat.seen.plain ? 1 : 0;
 }

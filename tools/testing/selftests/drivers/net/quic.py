@@ -300,8 +300,8 @@ def tracepoints(cfg):
     write_file(tracefs / "events/quic/enable", 1)
     link.run(count=3)
     link.check_no_keys_left()
-    expected = ["add: netdev={} cid=[0-9a-f]+ gen=0 pkt_num=1000 err=0",
-                "del: netdev={} cid=[0-9a-f]+ gen=0"]
+    expected = ["add: netdev={} cid=[0-9a-f]+ gen=0 dir=tx pkt_num=1000 err=0",
+                "del: netdev={} cid=[0-9a-f]+ gen=0 dir=tx"]
     if link.nsim:
         link.knob("refuse_add", errno.ENOSPC)
         defer(link.knob, "refuse_add", 0)
@@ -500,6 +500,34 @@ def toggle_gso(cfg):
     check_no_drops(load)
 
 
+@ksft_variants([
+    KsftNamedVariant("gcm", {"cipher": "aes-256-gcm"}, True),
+    KsftNamedVariant("no_cid", {"cid_len": 0}, True),
+    KsftNamedVariant("short_pn", {"pn_len": 1}, True),
+    KsftNamedVariant("update", {"key_update": 20}, True),
+    KsftNamedVariant("flows", {"flows": 4}, True),
+    KsftNamedVariant("gso", {"segments": 5}, False),
+    KsftNamedVariant("long_cid", {"cid_len": 20}, False),
+    KsftNamedVariant("chacha", {"cipher": "chacha20-poly1305"}, False),
+])
+def stateful(cfg, options, device):
+    """ A device like those that there are, which can do less """
+    link = quic_init_nsim(cfg)
+
+    link.knob("stateful", 1)
+    defer(link.knob, "stateful", 0)
+    if not device:
+        options = {"settle_ms": 0, **options}
+    traffic = link.run(**options)
+    check_clean(traffic)
+    if not device:
+        check_software(traffic)
+        return
+    check_mostly_device(traffic)
+    # Software has sealed the first packets, the device is told once a key
+    ksft_ge(traffic["QuicTxDevice"], traffic["tx_quic_resync"])
+
+
 def main() -> None:
     """ Ksft boiler plate main """
 
@@ -511,7 +539,7 @@ def main() -> None:
             max_device_keys, max_user_device_keys, segmentation_off, sg_off,
             stats, tracepoints, ip_options, time_stamps, icmp_error, neighbour,
             netem, key_update, delete_load, two_generations, in_flight,
-            toggle_gso,
+            toggle_gso, stateful,
         ], args=(cfg, ))
     ksft_exit()
 

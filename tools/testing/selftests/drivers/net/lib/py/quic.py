@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-Traffic of QUIC packets through a device that seals them, for quic*.py.
+Traffic of QUIC packets through a device that seals or opens them, for quic*.py.
 """
 
 import array
@@ -17,7 +17,7 @@ from lib.py import ksft_pr, ksft_eq, ksft_gt, KsftFailEx, KsftSkipEx
 from lib.py import NetdevSimDev
 from lib.py import CmdExitFailure, bkg, cmd, defer, ethtool, ip, tc
 
-QUIC_DEV = Path(__file__).resolve().parents[4] / "net/quic_dev"
+NET = Path(__file__).resolve().parents[4] / "net"
 KSFT_SKIP = 4
 
 SLOW = bool(os.environ.get("KSFT_MACHINE_SLOW"))
@@ -110,18 +110,16 @@ class Traffic:
         return " ".join(f"{k}={v}" for k, v in self._options.items())
 
     def _command(self):
-        options = {"to_netns": self.link.remote_ns,
-                   "address": self.link.remote_addr,
-                   "wait_ms": 3000 * TIME_SCALE}
-        if self.link.ns:
-            options["from_netns"] = self.link.ns
+        options = {**self.link.ends(), "wait_ms": 3000 * TIME_SCALE}
         options.update(self._options)
-        # Nothing that reaches the receiver's namespace may be unsealed
-        capture = [options["to_netns"] + ":"] + options.pop("capture", [])
+        # Nothing in the namespace at the other end may be unsealed
+        capture = [self.link.remote_ns + ":"] + options.pop("capture", [])
         options["capture"] = capture
 
-        command = [QUIC_DEV]
+        command = [NET / self.link.PROGRAM]
         for name, value in options.items():
+            if value is False:
+                continue
             option = "--" + name.replace("_", "-")
             for one in value if isinstance(value, list) else [value]:
                 command += [option] if one is True else [option, one]
@@ -135,7 +133,8 @@ class Traffic:
         if self._proc.ret == KSFT_SKIP:
             raise KsftSkipEx(self._proc.stdout.strip())
         if not self._proc.stdout:
-            raise KsftFailEx(f"quic_dev: {self._proc.stderr.strip()}")
+            raise KsftFailEx(self.link.PROGRAM + ": " +
+                             self._proc.stderr.strip())
         self._result = json.loads(self._proc.stdout)
         if counters:
             self._after = self.link.counters()
@@ -153,9 +152,12 @@ class Traffic:
     def first(self):
         """
         Packets of the first calls with keys that the device has accepted:
-        software seals while the device is asked.
+        software seals or opens while the device is asked.
         """
-        return self["QuicTxDevice"] * self._options.get("segments", 1)
+        segments = self._options.get("segments", 1)
+        if "mix" in self._options:
+            return segments
+        return self[self.link.KEYS] * segments
 
     def __getitem__(self, name):
         if not self.counts(name):
@@ -169,7 +171,7 @@ class Load(Traffic):
     """ Traffic in the background, until the end of the block """
 
     def __enter__(self):
-        seen = sum(self._before.get(name, 0) for name in Link.FRAMES)
+        seen = sum(self._before.get(name, 0) for name in self.link.FRAMES)
         wait_until(lambda: self.link.frames() >= seen + 20, 20,
                    f"no load ({self})")
         return self
@@ -190,20 +192,27 @@ class Load(Traffic):
         wait_until(lambda: self.link.calls() >= seen + calls, 20,
                    f"the load has stopped ({self})")
 
+    def until_misdelivered(self):
+        """ Until something that the device has opened was dropped, and on """
+        name = "QuicRxDeviceMisdelivered"
+        wait_until(lambda: self.link.kernel_counters()[name] >
+                   self.before(name), 10, f"nothing was dropped ({self})")
+        time.sleep(0.3 * TIME_SCALE)
+
     def _until_grown(self, name, comment):
         seen = self.link.kernel_counters()[name]
         wait_until(lambda: self.link.kernel_counters()[name] > seen, 10,
                    comment)
 
     def until_device(self, when=""):
-        """ Let it go on until the device seals """
-        self._until_grown("QuicTxDevicePackets",
-                          f"the device does not seal {when} ({self})")
+        """ Let it go on until the device seals, or opens """
+        self._until_grown(self.link.DEVICE_PACKETS,
+                          f"the device does nothing {when} ({self})")
 
     def until_software(self, when=""):
-        """ Let it go on until software seals """
-        self._until_grown("QuicTxSwPackets",
-                          f"software does not seal {when} ({self})")
+        """ Let it go on until software seals, or opens """
+        self._until_grown(self.link.SW_PACKETS,
+                          f"software does nothing {when} ({self})")
 
 
 #
@@ -240,25 +249,35 @@ def _ethtool_stats(ifname):
 def _keys_left(counters):
     """ The counters that tell of keys in devices, if there are any """
     left = {name: counters.get(name, 0) for name in
-            ("QuicCurrTxDevice", "tx_quic_ctx", "tx_quic_del")}
-    if not left["QuicCurrTxDevice"] and \
-       left["tx_quic_ctx"] == left["tx_quic_del"]:
+            ("QuicCurrTxDevice", "tx_quic_ctx", "tx_quic_del",
+             "QuicCurrRxDevice", "rx_quic_ctx", "rx_quic_del")}
+    if not left["QuicCurrTxDevice"] and not left["QuicCurrRxDevice"] and \
+       left["tx_quic_ctx"] == left["tx_quic_del"] and \
+       left["rx_quic_ctx"] == left["rx_quic_del"]:
         return {}
     return left
 
 
 class Link:
     """
-    A device that seals, and the other end of its wire.
+    A device that seals, and the other end of its wire. See RxLink for one that
+    opens.
 
     Attributes:
       ifname, remote_ifname: the two devices
       ns, remote_ns: their namespaces, None is ours
       remote_addr: where traffic goes
+      addr: our address
       nsim: the NetdevSimDev under @ifname, if it is one
       devices: the NetdevSimDev of both ends, of an extra link
     """
+    PROGRAM = "quic_dev"
+    FEATURE = "quic-hw-tx-offload"
     FRAMES = ("QuicTxSwPackets", "QuicTxDevicePackets", "QuicTxSwError")
+    SW_PACKETS = "QuicTxSwPackets"
+    DEVICE_PACKETS = "QuicTxDevicePackets"
+    KEYS = "QuicTxDevice"
+    KEYS_NOW = "QuicCurrTxDevice"
 
     def __init__(self, ifname, remote_ifname, remote_ns, remote_addr,
                  nsim=None, ns=None):
@@ -267,8 +286,16 @@ class Link:
         self.ns = ns
         self.remote_ns = remote_ns
         self.remote_addr = remote_addr
+        self.addr = None
         self.nsim = nsim
         self.devices = None
+
+    def ends(self):
+        """ Options that say from where to where traffic goes """
+        options = {"to_netns": self.remote_ns, "address": self.remote_addr}
+        if self.ns:
+            options["from_netns"] = self.ns
+        return options
 
     def kernel_counters(self):
         """ /proc/net/quic_stat """
@@ -307,7 +334,7 @@ class Link:
 
     def has_no_keys(self):
         """ No device of this namespace has keys """
-        return not self.kernel_counters()["QuicCurrTxDevice"]
+        return not self.kernel_counters()[self.KEYS_NOW]
 
     def check_no_keys_left(self):
         """ When sockets and packets are gone, so are keys """
@@ -319,8 +346,8 @@ class Link:
 
     def run(self, **options):
         """
-        Send and receive. Once software has sealed the first call with a key,
-        wait for the answer of the device, unless settle_ms=0.
+        Send and receive. Once software has sealed, or opened, the first call
+        with a key, wait for the answer of the device, unless settle_ms=0.
         """
         options = {"settle_ms": 2000 * TIME_SCALE, **options}
         # Keys that others have left may keep a first call from the device
@@ -369,8 +396,8 @@ class Link:
         return int(path.read_text(encoding="ascii"), 0)
 
     def offload(self, state):
-        """ Turn sealing on or off """
-        ethtool(f"-K {self.ifname} quic-hw-tx-offload {state}", ns=self.ns)
+        """ Turn sealing, or opening, on or off """
+        ethtool(f"-K {self.ifname} {self.FEATURE} {state}", ns=self.ns)
 
     def offload_on(self):
         """ Turn sealing on, and what it depends on """
@@ -382,9 +409,9 @@ class Link:
         self.offload("on")
 
     def is_offload_on(self):
-        """ Is sealing on? """
+        """ Is sealing, or opening, on? """
         features = ethtool("-k " + self.ifname, ns=self.ns).stdout
-        return "quic-hw-tx-offload: on" in features
+        return self.FEATURE + ": on" in features
 
     def feature_off(self, name):
         """ Turn a feature off for the test, or skip the test """
@@ -404,6 +431,7 @@ class MainLink(Link):
         super().__init__(cfg.ifname, cfg.remote_ifname, cfg.remote.name,
                          cfg.remote_addr_v["4"] or cfg.remote_addr_v["6"],
                          nsim=cfg.get_local_nsim_dev())
+        self.addr = cfg.addr_v["4"] or cfg.addr_v["6"]
         self.addr_v6 = cfg.addr_v["6"]
 
     def up(self):
@@ -419,17 +447,46 @@ def _finish(link, start):
     ksft_pr(f"took {time.monotonic() - start:.1f} s")
 
 
-def quic_init(cfg):
-    """ The device under test, with sealing turned on, and no keys """
+class RxLink(Link):
+    """ A device that opens, and the other end of its wire, which sends """
+    PROGRAM = "quic_dev_rx"
+    FEATURE = "quic-hw-rx-offload"
+    FRAMES = ("QuicRxSwPackets", "QuicRxDevicePackets", "QuicDecryptError",
+              "QuicRxDeviceMisdelivered", "QuicRxNoRoom")
+    SW_PACKETS = "QuicRxSwPackets"
+    DEVICE_PACKETS = "QuicRxDevicePackets"
+    KEYS = "QuicRxDevice"
+    KEYS_NOW = "QuicCurrRxDevice"
+
+    def ends(self):
+        options = {"from_netns": self.remote_ns, "address": self.addr,
+                   "source": self.remote_addr}
+        if self.ns:
+            options["to_netns"] = self.ns
+        return options
+
+    def offload_on(self):
+        """ Turn opening on, and what it depends on """
+        ethtool(f"-K {self.ifname} rx on", ns=self.ns)
+        self.offload("on")
+
+
+class RxMainLink(RxLink, MainLink):
+    """ The link of the environment, with a device that opens """
+
+
+def quic_init(cfg, cls=MainLink):
+    """ The device under test, with its offload turned on, and no keys """
     if not Path("/run/netns", cfg.remote.name).exists():
         raise KsftSkipEx("REMOTE_TYPE has to be netns")
     if not hasattr(cfg, "quic_checked"):
-        if not QUIC_DEV.exists():
-            raise KsftSkipEx("quic_dev has not been built")
-        proc = cmd([str(QUIC_DEV), "--count", "0"], shell=False, fail=False)
+        program = NET / cls.PROGRAM
+        if not program.exists():
+            raise KsftSkipEx(f"{program.name} has not been built")
+        proc = cmd([str(program), "--count", "0"], shell=False, fail=False)
         if proc.ret:
             raise KsftSkipEx((proc.stdout + proc.stderr).strip())
-        link = MainLink(cfg)
+        link = cls(cfg)
         or_skip(link.offload_on)
         if link.nsim:
             ip("link set dev lo up")
@@ -438,15 +495,15 @@ def quic_init(cfg):
                 sysctl(f"net.ipv4.conf.{name}.rp_filter", 0,
                        ns=link.remote_ns)
         cfg.quic_checked = True
-    link = MainLink(cfg)
+    link = cls(cfg)
     defer(_finish, link, time.monotonic())
     return link
 
 
-def quic_init_nsim(cfg):
+def quic_init_nsim(cfg, cls=MainLink):
     """ The same for a test that only netdevsim can do """
     cfg.require_nsim()
-    return quic_init(cfg)
+    return quic_init(cfg, cls)
 
 
 #
@@ -510,6 +567,44 @@ def check_software(traffic):
           tx_quic_encrypted_packets=0)
 
 
+def check_rx_clean(traffic):
+    """ Everything has arrived, and recvmsg() has told what it is """
+    check(traffic, lost=0, bad=0, plain=0, duplicate=0, reordered=0,
+          unexpected=0, errors=0)
+    ksft_gt(traffic["sent"], 0, f"sent of {traffic}")
+
+
+def check_rx_safe(traffic):
+    """ What arrives is right, when packets may get lost """
+    check(traffic, plain=0, bad=0, duplicate=0, unexpected=0)
+    ksft_gt(traffic["received"], 0, f"received of {traffic}")
+
+
+def check_rx_device(traffic):
+    """ The device has opened everything but the first calls """
+    ksft_gt(traffic["QuicRxDevice"], 0, f"QuicRxDevice of {traffic}")
+    check(traffic, opened="sent", QuicRxSwPackets=traffic.first,
+          QuicRxDevicePackets=traffic["sent"] - traffic.first,
+          QuicRxDeviceMisdelivered=0,
+          rx_quic_decrypted_packets="QuicRxDevicePackets", rx_quic_err=0)
+
+
+def check_rx_mostly_device(traffic):
+    """ The device has opened most packets, software the others """
+    software = traffic["QuicRxSwPackets"]
+    device = traffic["QuicRxDevicePackets"]
+    ksft_eq(device + software, traffic["sent"], f"opened of {traffic}")
+    ksft_gt(device, software, f"QuicRxDevicePackets of {traffic}")
+    check(traffic, opened="sent", rx_quic_decrypted_packets=device,
+          QuicRxDeviceMisdelivered=0)
+
+
+def check_rx_software(traffic):
+    """ Software has opened everything """
+    check(traffic, opened="sent", QuicRxSwPackets="sent",
+          QuicRxDevicePackets=0, rx_quic_decrypted_packets=0)
+
+
 def check_fallback(traffic):
     """
     Everything but the first calls was meant for the device and left by
@@ -560,7 +655,8 @@ def _connect(link, name, devices, ns=None):
                                 f"{remote_fd.fileno()}:{remote_index}")
     link.remote_ip(f"link set dev {there} up")
     ip(f"link set dev {here} up", ns=ns)
-    pair = Link(here, there, link.remote_ns, None, nsim=nsim, ns=ns)
+    cls = RxLink if isinstance(link, RxLink) else Link
+    pair = cls(here, there, link.remote_ns, None, nsim=nsim, ns=ns)
     pair.devices = devices
     pair.offload_on()
     return pair
@@ -599,6 +695,7 @@ def spare_link(link, ns=None, table_size=None, ports=1):
     spare = nsim_pair(link, "9", ns=ns, ports=ports,
                       prepare=set_table_size if table_size else None)
     spare.remote_addr = EXTRA_REMOTE_V4
+    spare.addr = EXTRA_V4
     spare.ip(f"addr add {EXTRA_V4}/24 dev {spare.ifname}")
     spare.remote_ip(f"addr add {EXTRA_REMOTE_V4}/24 "
                     f"dev {spare.remote_ifname}")

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection by devices: let the device that packets come by open
+ * them, and see to it that nobody but their socket gets what it has opened
+ */
+
+#include <linux/if_vlan.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/netdevice.h>
+#include <linux/udp.h>
+#include <net/ipv6.h>
+#include <net/quic_core.h>
+#include <net/sock.h>
+
+#include "batch.h"
+#include "flow_rx.h"
+#include "net.h"
+#include "offload.h"
+#include "offload_rx.h"
+
+/* Packets that were in the queue when the device got the key say nothing of the
+ * device. They are gone when the first one comes that the device has opened, or
+ * after this time.
+ */
+#define QUIC_RX_SETTLE		HZ
+/* So many packets in a row say that something is wrong, rather than that a few
+ * came out of order
+ */
+#define QUIC_RX_WATCH_MIN	8
+/* A device that does not listen is told less and less often */
+#define QUIC_RX_WATCH_MAX	BIT(20)
+
+/**
+ * quic_rx_watch_opened - software had to open packets of a key in a device
+ * @watch: updated
+ * @n: number of packets
+ * @match: they match the key in the device
+ *
+ * Context: any.
+ * Return: what to do about it.
+ */
+enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
+					 unsigned int n, bool match)
+{
+	unsigned int wait = READ_ONCE(watch->wait) ?: QUIC_RX_WATCH_MIN;
+	unsigned int strays = match ? 0 : READ_ONCE(watch->strays) + n;
+	unsigned int missed = match ? READ_ONCE(watch->missed) + n : 0;
+	enum quic_rx_advice advice = QUIC_RX_STAY;
+
+	if (strays >= QUIC_RX_WATCH_MIN) {
+		advice = QUIC_RX_MOVE;
+		strays = 0;
+	} else if (missed >= wait) {
+		advice = QUIC_RX_RESYNC;
+		missed = 0;
+		WRITE_ONCE(watch->wait, min_t(u32, 2 * wait, QUIC_RX_WATCH_MAX));
+	}
+	WRITE_ONCE(watch->strays, strays);
+	WRITE_ONCE(watch->missed, missed);
+	return advice;
+}
+
+/**
+ * quic_rx_watch_served - the device has opened a packet
+ * @watch: updated
+ *
+ * Context: any.
+ */
+void quic_rx_watch_served(struct quic_rx_watch *watch)
+{
+	WRITE_ONCE(watch->strays, 0);
+	WRITE_ONCE(watch->missed, 0);
+	WRITE_ONCE(watch->wait, 0);
+	WRITE_ONCE(watch->serving, true);
+}
+
+/**
+ * quic_offload_rx_match - is a packet one that a key in a device is for?
+ * @qkey: key
+ * @seen: packet
+ *
+ * Return: true if it is, provided that it has the Key Phase of the key.
+ */
+bool quic_offload_rx_match(const struct quicdev_key *qkey,
+			   const struct quic_rx_seen *seen)
+{
+	const struct udphdr *uh = udp_hdr(seen->skb);
+	const struct ipv6hdr *ip6;
+	const struct iphdr *ip;
+
+	if (qkey->sport != uh->source || qkey->dport != uh->dest ||
+	    qkey->cid_len != seen->cid_len ||
+	    memcmp(qkey->cid, seen->head + 1, seen->cid_len))
+		return false;
+	if (seen->skb->protocol == htons(ETH_P_IP)) {
+		ip = ip_hdr(seen->skb);
+		return qkey->family == AF_INET &&
+		       qkey->saddr.s6_addr32[0] == ip->saddr &&
+		       qkey->daddr.s6_addr32[0] == ip->daddr;
+	}
+	ip6 = ipv6_hdr(seen->skb);
+	return qkey->family == AF_INET6 &&
+	       ipv6_addr_equal(&qkey->saddr, &ip6->saddr) &&
+	       ipv6_addr_equal(&qkey->daddr, &ip6->daddr);
+}
+
+/**
+ * quic_offload_rx_address - describe the packets that a key is for
+ * @qkey: filled in
+ * @seen: one of them
+ */
+void quic_offload_rx_address(struct quicdev_key *qkey,
+			     const struct quic_rx_seen *seen)
+{
+	const struct udphdr *uh = udp_hdr(seen->skb);
+
+	qkey->direction = QUICDEV_RX;
+	qkey->sport = uh->source;
+	qkey->dport = uh->dest;
+	qkey->cid_len = seen->cid_len;
+	memcpy(qkey->cid, seen->head + 1, seen->cid_len);
+	if (seen->skb->protocol == htons(ETH_P_IP)) {
+		qkey->family = AF_INET;
+		qkey->saddr.s6_addr32[0] = ip_hdr(seen->skb)->saddr;
+		qkey->daddr.s6_addr32[0] = ip_hdr(seen->skb)->daddr;
+	} else {
+		qkey->family = AF_INET6;
+		qkey->saddr = ipv6_hdr(seen->skb)->saddr;
+		qkey->daddr = ipv6_hdr(seen->skb)->daddr;
+	}
+}
+
+static void quic_offload_rx_describe(struct quicdev_key *qkey,
+				     const struct quic_rx_flow *flow,
+				     const struct quic_rx_key *key,
+				     const struct quic_rx_seen *seen)
+{
+	const struct quic_cipher *cipher = key->cipher;
+
+	quic_offload_rx_address(qkey, seen);
+	qkey->cipher_type = cipher->type;
+	qkey->key_size = cipher->key_size;
+	qkey->key_gen = key->gen;
+	memcpy(qkey->iv, key->iv, sizeof(qkey->iv));
+	memcpy(qkey->key, key->secret, cipher->key_size);
+	memcpy(qkey->header_key, flow->hp.key, cipher->key_size);
+	qkey->path_id = flow->path_id;
+	qkey->next_pkt_num = seen->next;
+}
+
+/* The device that a packet came by, or NULL. A VLAN has it from its real
+ * device. Of other devices that stand above it, nobody knows what they do to
+ * packets: these have no operations.
+ */
+static struct net_device *quic_offload_rx_dev(struct net *net,
+					      const struct sk_buff *skb)
+{
+	struct net_device *netdev, *real;
+	unsigned int vlans = 0;
+
+	netdev = dev_get_by_index_rcu(net, skb->skb_iif);
+	if (!netdev)
+		return NULL;
+	real = netdev;
+	if (is_vlan_dev(netdev)) {
+		real = vlan_dev_real_dev(netdev);
+		vlans = netdev->lower_level - real->lower_level;
+	}
+	if (!rcu_access_pointer(real->quicdev) ||
+	    !real->quicdev_ops->rx_caps ||
+	    vlans > real->quicdev_ops->rx_caps->max_vlans)
+		return NULL;
+	return real;
+}
+
+/* Devices parse neither options nor extension headers. Others than the owner of
+ * the key may want multicast packets.
+ */
+static bool quic_offload_rx_plain(const struct sk_buff *skb)
+{
+	if (skb->pkt_type != PACKET_HOST)
+		return false;
+	if (skb->protocol == htons(ETH_P_IP))
+		return ip_hdr(skb)->ihl == sizeof(struct iphdr) / 4;
+	return ipv6_hdr(skb)->nexthdr == IPPROTO_UDP;
+}
+
+static bool quic_offload_rx_able(const struct net_device *netdev,
+				 const struct quic_rx_flow *flow,
+				 const struct quic_rx_seen *seen)
+{
+	const struct quicdev_caps *caps = netdev->quicdev_ops->rx_caps;
+	bool ipv4 = seen->skb->protocol == htons(ETH_P_IP);
+
+	return quic_offload_rx_plain(seen->skb) &&
+	       (seen->head[0] & QUIC_HDR_FIXED ||
+		caps->flags & QUICDEV_CAP_NO_FIXED) &&
+	       caps->flags & (ipv4 ? QUICDEV_CAP_IPV4 : QUICDEV_CAP_IPV6) &&
+	       caps->ciphers & QUICDEV_CIPHER(flow->hp.cipher->type) &&
+	       caps->cid_lens & BIT(seen->cid_len) &&
+	       (!flow->path_id || caps->flags & QUICDEV_CAP_PATH_ID);
+}
+
+/* Offer a key to the device that packets came by. The caller holds
+ * rcu_read_lock() and the key.
+ */
+static void quic_offload_rx_new(struct quic_rx_flow *flow,
+				struct quic_rx_key *key,
+				const struct quic_rx_seen *seen,
+				struct net_device *netdev)
+{
+	struct quic_rx_dev *dev = &flow->dev[quic_rx_slot(key->gen)];
+	struct quic_offload *offload;
+
+	offload = quic_offload_alloc(seen->sk, &flow->offload,
+				     flow->charge.user, netdev);
+	if (!offload)
+		return;
+	refcount_inc(&key->ref);
+	offload->rx_key = key;
+	offload->owner = seen->sk;
+	quic_offload_rx_describe(&offload->qkey, flow, key, seen);
+	quic_rx_watch_served(&dev->watch);
+	WRITE_ONCE(dev->watch.serving, false);
+	quic_offload_offer(&dev->slot, offload);
+	if (READ_ONCE(key->retired))
+		quic_offload_drop(&dev->slot, key);
+}
+
+/* Software had to open @n packets of a key in a device. Either the device can do
+ * something about it, or a new offer for these packets, if the peer, the
+ * connection ID or the device that they come by has changed.
+ */
+static void quic_offload_rx_missed(struct quic_rx_dev *dev,
+				   struct quic_offload *o, unsigned int n,
+				   const struct quic_rx_seen *seen, bool match)
+{
+	if (!READ_ONCE(dev->watch.serving) &&
+	    time_before(jiffies, o->since + QUIC_RX_SETTLE))
+		return;
+	switch (quic_rx_watch_opened(&dev->watch, n, match)) {
+	case QUIC_RX_MOVE:
+		quic_offload_drop(&dev->slot, o->rx_key);
+		break;
+	case QUIC_RX_RESYNC:
+		quic_offload_resync(o, seen->next);
+		break;
+	case QUIC_RX_STAY:
+		break;
+	}
+}
+
+/* The same for a key that may be in a device or not. The feature flag only
+ * governs keys that are new.
+ */
+static void quic_offload_rx_key_seen(struct quic_rx_flow *flow,
+				     struct quic_rx_key *key, unsigned int n,
+				     const struct quic_rx_seen *seen,
+				     struct net_device *netdev)
+{
+	struct quic_rx_dev *dev = &flow->dev[quic_rx_slot(key->gen)];
+	struct quic_offload *o = rcu_dereference(dev->slot.offload);
+	bool on, match;
+
+	on = netdev->features & NETIF_F_HW_QUIC_RX &&
+	     quic_offload_has_room(netdev, QUICDEV_RX);
+	/* The generation before the last has been dropped: its Key Phase will
+	 * be free when the work item comes to this key.
+	 */
+	if (!o && on && quic_offload_wanted(&dev->slot, NULL, key->gen & 1,
+					    netdev))
+		quic_offload_rx_new(flow, key, seen, netdev);
+	/* Pairs with quic_offload_key_done() */
+	if (!o || o->rx_key != key || !smp_load_acquire(&o->qkey.ready))
+		return;
+	match = rcu_access_pointer(o->netdev) == netdev &&
+		quic_offload_rx_match(&o->qkey, seen);
+	if (on || match)
+		quic_offload_rx_missed(dev, o, n, seen, match);
+}
+
+/**
+ * quic_offload_rx_seen - software has opened packets: could a device do it?
+ * @sk: socket
+ * @flow: flow of the packets
+ * @keys: keys of @flow, after the packets were opened
+ * @b: the packets, whose peer and connection ID are the same
+ *
+ * Context: process.
+ */
+void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
+			  const struct quic_rx_keys *keys,
+			  const struct quic_batch *b)
+{
+	struct quic_rx_seen seen = {
+		.sk		= sk,
+		.skb		= b->skb,
+		.next		= keys->state.next,
+		.cid_len	= b->cid_len,
+	};
+	struct net_device *netdev;
+	unsigned int i;
+
+	if (!static_branch_unlikely(&quicdev_rx_key) ||
+	    skb_copy_bits(b->skb, b->off, seen.head, quic_pn_off(b->cid_len)))
+		return;
+	rcu_read_lock();
+	netdev = quic_offload_rx_dev(sock_net(sk), b->skb);
+	if (!netdev || !quic_offload_rx_able(netdev, flow, &seen))
+		goto out;
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		if (keys->opened[i])
+			quic_offload_rx_key_seen(flow, keys->key[i],
+						 keys->opened[i], &seen,
+						 netdev);
+	}
+out:
+	rcu_read_unlock();
+}
+
+/**
+ * quic_offload_rx_served - a device has opened packets
+ * @flow: flow of the packets
+ * @gen: key generation
+ *
+ * Context: process.
+ */
+void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen)
+{
+	quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch);
+}
+
+/**
+ * quic_offload_rx_drop - a flow does not have a key any more
+ * @flow: flow
+ * @key: key, marked as retired, held by the caller
+ *
+ * Context: process.
+ */
+void quic_offload_rx_drop(struct quic_rx_flow *flow,
+			  const struct quic_rx_key *key)
+{
+	quic_offload_drop(&flow->dev[quic_rx_slot(key->gen)].slot, key);
+}
+
+/**
+ * quic_offload_rx_flow_free - a flow is freed
+ * @flow: flow
+ *
+ * Context: any.
+ */
+void quic_offload_rx_flow_free(struct quic_rx_flow *flow)
+{
+	quic_offload_flow_put(flow->offload);
+}
+
+/**
+ * quic_offload_rx_ifindex - which device has a key of a flow?
+ * @flow: flow
+ * @gen: key generation
+ *
+ * Context: any.
+ * Return: as quic_offload_ifindex().
+ */
+int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen)
+{
+	return quic_offload_ifindex(&flow->dev[quic_rx_slot(gen)].slot);
+}
+
+/**
+ * quic_offload_rx_key - the key that a device has opened packets with
+ * @ext: extension of the packets
+ *
+ * Return: the key, valid as long as the packets; their flow may have lost it.
+ */
+const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext)
+{
+	return quic_offload_of(ext->key)->rx_key;
+}
+
+/**
+ * quic_offload_rx_protect - make a packet what it was on the wire
+ * @prot: protection by the key that a device has opened the packet with
+ * @skb: copy of the packet, linear, which nobody else has
+ * @cid_len: bytes of its connection ID
+ * @expected: number relative to which that of the packet can be completed
+ *
+ * The same key, number and payload give the same bytes. So no nonce is used
+ * twice, in the sense that matters.
+ *
+ * Context: process, sleeps, if the protection is for this.
+ * Return: 0 or a negative error.
+ */
+int quic_offload_rx_protect(const struct quic_prot *prot, struct sk_buff *skb,
+			    unsigned int cid_len, u64 expected)
+{
+	u8 cid[QUIC_MAX_CONNECTION_ID_SIZE];
+	struct quic_batch b = {
+		.skb		= skb,
+		.cid		= cid,
+		.cid_len	= cid_len,
+	};
+	int err;
+
+	err = skb_copy_bits(skb, 1, cid, cid_len);
+	if (err)
+		return err;
+	err = quic_layout_init(&b.layout, skb->len, 0, true);
+	if (err)
+		return err;
+	err = quic_batch_alloc(&b, prot->gfp);
+	if (err)
+		return err;
+	err = quic_batch_parse(&b, expected);
+	if (!err)
+		err = quic_seal(prot, &b);
+	quic_batch_free(&b);
+	return err;
+}
+
+/* Packets that a device has opened are where they must not be. It will happen
+ * to the next ones, too: let them come as they are on the wire, unless the key
+ * is about to leave the device anyway.
+ */
+static void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
+				   const struct quic_skb_ext *ext)
+{
+	struct quic_offload *o = quic_offload_of(ext->key);
+
+	QUIC_ADD_STATS(net, RX_DEVICE_MISDELIVERED,
+		       max_t(u16, skb_shinfo(skb)->gso_segs, 1));
+	if (!READ_ONCE(o->rx_key->retired))
+		quic_offload_stop(o, QUIC_OFFLOAD_STOP_KEY);
+}
+
+/* quic_may_deliver(): is @sk the socket of the key? The sockets of keys that are
+ * not retired are still there, so that no other has the same address.
+ */
+static bool quic_offload_rx_deliver(struct sk_buff *skb, const struct sock *sk,
+				    const struct quic_skb_ext *ext)
+{
+	const struct quic_offload *o = quic_offload_of(ext->key);
+
+	if (!READ_ONCE(o->rx_key->retired) && o->owner == sk)
+		return true;
+	quic_offload_rx_astray(sock_net(sk), skb, ext);
+	return false;
+}
+
+/* An opened packet is about to be transmitted, or to be taken back into the
+ * host as another one.
+ */
+static struct sk_buff *quic_offload_rx_refuse(struct sk_buff *skb,
+					      const struct quic_skb_ext *ext)
+{
+	if (skb->dev)
+		quic_offload_rx_astray(dev_net(skb->dev), skb, ext);
+	kfree_skb(skb);
+	return NULL;
+}
+
+static struct sk_buff *quic_offload_rx_validate(struct sk_buff *skb,
+						struct net_device *netdev,
+						const struct quic_skb_ext *ext)
+{
+	return quic_offload_rx_refuse(skb, ext);
+}
+
+const struct quic_skb_ext_ops quic_offload_rx_skb_ops = {
+	.get		= quic_offload_skb_get,
+	.put		= quic_offload_skb_put,
+	.validate	= quic_offload_rx_validate,
+	.encrypt	= quic_offload_rx_refuse,
+	.deliver	= quic_offload_rx_deliver,
+};

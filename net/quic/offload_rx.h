@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QUIC packet protection by devices: parts of reception that are tested one by
+ * one
+ */
+#ifndef _NET_QUIC_OFFLOAD_RX_H
+#define _NET_QUIC_OFFLOAD_RX_H
+
+#include <net/quic.h>
+
+struct quic_rx_watch;
+struct sk_buff;
+struct sock;
+
+/**
+ * enum quic_rx_advice - what to do about packets that software had to open
+ * @QUIC_RX_STAY: nothing
+ * @QUIC_RX_MOVE: the packets of the flow look different now: offer the key for
+ *		  those
+ * @QUIC_RX_RESYNC: tell the device which packet numbers to expect
+ */
+enum quic_rx_advice {
+	QUIC_RX_STAY,
+	QUIC_RX_MOVE,
+	QUIC_RX_RESYNC,
+};
+
+/**
+ * struct quic_rx_seen - packets that software has opened
+ * @sk: socket
+ * @skb: the packets, in the receive queue
+ * @next: largest packet number opened plus one
+ * @cid_len: bytes of the connection ID
+ * @head: first byte and connection ID
+ */
+struct quic_rx_seen {
+	struct sock *sk;
+	const struct sk_buff *skb;
+	u64 next;
+	u8 cid_len;
+	u8 head[1 + QUIC_MAX_CONNECTION_ID_SIZE];
+};
+
+enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
+					 unsigned int n, bool match);
+void quic_rx_watch_served(struct quic_rx_watch *watch);
+bool quic_offload_rx_match(const struct quicdev_key *qkey,
+			   const struct quic_rx_seen *seen);
+void quic_offload_rx_address(struct quicdev_key *qkey,
+			     const struct quic_rx_seen *seen);
+
+#endif /* _NET_QUIC_OFFLOAD_RX_H */
