@@ -81,6 +81,18 @@ static struct quic_user *quic_user_get(kuid_t uid)
 }
 
 /**
+ * quic_user_uid - who is it?
+ * @user: user
+ *
+ * Context: any.
+ * Return: the user.
+ */
+kuid_t quic_user_uid(const struct quic_user *user)
+{
+	return user->uid;
+}
+
+/**
  * quic_user_hold - take another reference
  * @user: user
  *
@@ -194,6 +206,7 @@ int quic_charge_flow(struct quic_charge *charge, struct net *net)
 		quic_user_put(user);
 		return err;
 	}
+	atomic_inc(&qn->changes);
 	charge->user = user;
 	charge->net = get_net_track(net, &charge->ns_tracker, GFP_KERNEL);
 	return 0;
@@ -207,8 +220,13 @@ int quic_charge_flow(struct quic_charge *charge, struct net *net)
  */
 void quic_charge_removed(const struct quic_charge *charge)
 {
-	if (charge->user)
-		atomic_inc(&quic_crypto_net(charge->net)->removed);
+	struct quic_crypto_net *qn;
+
+	if (!charge->user)
+		return;
+	qn = quic_crypto_net(charge->net);
+	atomic_inc(&qn->removed);
+	atomic_inc(&qn->changes);
 }
 
 /**

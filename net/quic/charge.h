@@ -25,6 +25,7 @@ struct quic_charge {
 
 void quic_user_hold(struct quic_user *user);
 void quic_user_put(struct quic_user *user);
+kuid_t quic_user_uid(const struct quic_user *user);
 int quic_user_charge(struct quic_user *user, const struct net *net,
 		     enum quic_resource res);
 void quic_user_uncharge(struct quic_user *user, const struct net *net,

@@ -226,7 +226,7 @@ static int quic_flow_link(struct quic_flows *fs, struct quic_flow *flow)
 		err = rhashtable_lookup_insert_fast(&fs->tuples, &flow->node,
 						    quic_tuples_params);
 	if (!err)
-		list_add(&flow->list, &fs->list);
+		list_add_tail(&flow->list, &fs->list);
 	/* The table is growing */
 	return err == -EBUSY ? -EAGAIN : err;
 }
@@ -405,6 +405,21 @@ static void quic_flow_info_gen(struct quic_flows *fs,
 }
 
 /**
+ * quic_flow_describe - describe the generations of a flow
+ * @fs: flows of the socket, whose lock the caller holds
+ * @flow: one of them
+ * @info: its generations are filled in
+ *
+ * Context: process.
+ */
+void quic_flow_describe(struct quic_flows *fs, const struct quic_flow *flow,
+			struct quic_info *info)
+{
+	quic_flow_info_gen(fs, flow, flow->gen, &info->generations[0]);
+	quic_flow_info_gen(fs, flow, flow->gen - 1, &info->generations[1]);
+}
+
+/**
  * quic_flow_info - describe a flow
  * @fs: flows of the socket
  * @tuple: destination and connection ID of a flow without an id
@@ -422,11 +437,8 @@ int quic_flow_info(struct quic_flows *fs, const struct quic_tuple *tuple,
 	info->flows = atomic_read(&fs->tuples.nelems) +
 		      atomic_read(&fs->ids.nelems);
 	flow = quic_flow_find_key(fs, tuple, &info->key);
-	if (flow) {
-		quic_flow_info_gen(fs, flow, flow->gen, &info->generations[0]);
-		quic_flow_info_gen(fs, flow, flow->gen - 1,
-				   &info->generations[1]);
-	}
+	if (flow)
+		quic_flow_describe(fs, flow, info);
 	mutex_unlock(&fs->lock);
 	return flow ? 0 : -ENOENT;
 }

@@ -131,6 +131,8 @@ int quic_flow_add(struct quic_flows *fs, const struct quic_tuple *tuple,
 int quic_flow_del(struct quic_flows *fs, const struct quic_tuple *tuple,
 		  const struct quic_connection_info *info);
 void quic_flow_del_all(struct quic_flows *fs);
+void quic_flow_describe(struct quic_flows *fs, const struct quic_flow *flow,
+			struct quic_info *info);
 int quic_flow_info(struct quic_flows *fs, const struct quic_tuple *tuple,
 		   struct quic_info *info);
 struct quic_flow *quic_flow_get(struct quic_flows *fs,

@@ -346,7 +346,7 @@ static int quic_rx_flow_link(struct quic_rx_flows *fs,
 					       quic_rx_ids_params);
 		return err;
 	}
-	list_add(&flow->list, &fs->list);
+	list_add_tail(&flow->list, &fs->list);
 	fs->nr_flows++;
 	return 0;
 }
@@ -549,9 +549,14 @@ void quic_rx_flow_del_all(struct quic_rx_flows *fs)
 	mutex_unlock(&fs->lock);
 }
 
-/* Describe the live generations, newest first */
-static void quic_rx_flow_info_gens(struct quic_rx_flow *flow,
-				   struct quic_info *info)
+/**
+ * quic_rx_flow_describe - describe the live generations of a flow
+ * @flow: flow; the caller holds a reference, or the lock of its table
+ * @info: its generations are filled in, newest first
+ *
+ * Context: process.
+ */
+void quic_rx_flow_describe(struct quic_rx_flow *flow, struct quic_info *info)
 {
 	struct quic_info_generation *gen = info->generations;
 	u64 failed = atomic64_read(&flow->failed);
@@ -595,7 +600,7 @@ int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 	    (flow && info->key.path_id && info->key.path_id != flow->path_id))
 		flow = NULL;
 	if (flow)
-		quic_rx_flow_info_gens(flow, info);
+		quic_rx_flow_describe(flow, info);
 	mutex_unlock(&fs->lock);
 	return flow ? 0 : -ENOENT;
 }

@@ -185,6 +185,7 @@ int quic_rx_flow_add_alias(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 int quic_rx_flow_del(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 		     const struct quic_connection_info *info);
 void quic_rx_flow_del_all(struct quic_rx_flows *fs);
+void quic_rx_flow_describe(struct quic_rx_flow *flow, struct quic_info *info);
 int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 		      struct quic_info *info);
 const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,

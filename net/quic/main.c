@@ -5,51 +5,23 @@
  */
 
 #include <linux/module.h>
-#include <linux/slab.h>
 #include <net/sock.h>
 
 #include "net.h"
+#include "netlink.h"
 #include "offload.h"
 #include "sock.h"
 
 static struct udp_ulp *quic_ulp_init(struct sock *sk)
 {
-	struct quic_sock *qs;
-	int err;
+	struct quic_sock *qs = quic_sock_alloc(sk);
 
-	qs = kzalloc_obj(*qs, GFP_KERNEL_ACCOUNT);
-	if (!qs)
-		return ERR_PTR(-ENOMEM);
-	err = quic_rx_flows_init(&qs->rx, sk);
-	if (err)
-		goto err_free;
-	err = quic_flows_init(&qs->tx, sk);
-	if (!err)
-		return &qs->ulp;
-
-	quic_rx_flows_destroy(&qs->rx);
-err_free:
-	kfree(qs);
-	return ERR_PTR(err);
-}
-
-static void quic_sock_free_work(struct work_struct *work)
-{
-	struct quic_sock *qs = container_of(to_rcu_work(work),
-					    struct quic_sock, rwork);
-
-	quic_rx_flows_destroy(&qs->rx);
-	kfree(qs);
+	return IS_ERR(qs) ? ERR_CAST(qs) : &qs->ulp;
 }
 
 static void quic_ulp_release(struct udp_ulp *ulp)
 {
-	struct quic_sock *qs = container_of(ulp, struct quic_sock, ulp);
-
-	quic_flows_destroy(&qs->tx);
-	quic_rx_flow_del_all(&qs->rx);
-	INIT_RCU_WORK(&qs->rwork, quic_sock_free_work);
-	queue_rcu_work(quic_crypto_wq, &qs->rwork);
+	quic_sock_release(container_of(ulp, struct quic_sock, ulp));
 }
 
 static struct udp_ulp_ops quic_ulp_ops = {
@@ -80,11 +52,16 @@ static int __init quic_init(void)
 	err = quic_offload_init();
 	if (err)
 		goto err_net_unregister;
-	err = udp_register_ulp(&quic_ulp_ops);
+	err = quic_netlink_init();
 	if (err)
 		goto err_offload_exit;
+	err = udp_register_ulp(&quic_ulp_ops);
+	if (err)
+		goto err_netlink_exit;
 	return 0;
 
+err_netlink_exit:
+	quic_netlink_exit();
 err_offload_exit:
 	quic_offload_exit();
 err_net_unregister:
@@ -97,6 +74,7 @@ err_keys_exit:
 static void __exit quic_exit(void)
 {
 	udp_unregister_ulp(&quic_ulp_ops);
+	quic_netlink_exit();
 	quic_offload_exit();
 	quic_net_unregister();
 	quic_keys_exit();

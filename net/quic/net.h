@@ -6,6 +6,8 @@
 #define _NET_QUIC_NET_H
 
 #include <linux/atomic.h>
+#include <linux/spinlock_types.h>
+#include <linux/types.h>
 #include <net/snmp.h>
 
 struct ctl_table_header;
@@ -93,6 +95,10 @@ struct quic_limit {
  * @open_limit: packets of a flow that may fail to open, a sysctl
  * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
+ * @socks_lock: protects @socks and @last_sock
+ * @socks: sockets that have this ULP, by quic_sock.number
+ * @last_sock: number of the newest of them
+ * @changes: how many flows were ever added or removed, modulo 2^32
  */
 struct quic_crypto_net {
 	struct quic_mib __percpu *mib;
@@ -103,6 +109,10 @@ struct quic_crypto_net {
 	unsigned long open_limit;
 	struct quic_retired *retired;
 	struct ctl_table_header *sysctl;
+	spinlock_t socks_lock;	/* see above */
+	struct list_head socks;
+	u64 last_sock;
+	atomic_t changes;
 };
 
 /* Frees what must sleep: flows, keys, offloads. Module exit drains it. */

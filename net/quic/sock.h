@@ -10,9 +10,27 @@
 #include "flow.h"
 #include "flow_rx.h"
 
+struct quic_crypto_net;
+
+/**
+ * struct quic_sock_id - which socket
+ * @number: of quic_sock
+ * @cookie: cookie, as sock_diag has it
+ * @ino: inode, 0 if the socket has none
+ */
+struct quic_sock_id {
+	u64 number;
+	u64 cookie;
+	u64 ino;
+};
+
 /**
  * struct quic_sock - the ULP's state of a socket
  * @ulp: what UDP knows of it
+ * @list: entry in quic_crypto_net.socks, until the socket is destroyed
+ * @number: unique in the network namespace, never 0
+ * @ref: one reference of the socket, and one of whoever looks at its flows; the
+ *	 last one frees by @rwork
  * @tx: flows that send
  * @rx: flows that receive
  * @drop: UDP_QUIC_RX_DROP
@@ -20,6 +38,9 @@
  */
 struct quic_sock {
 	struct udp_ulp ulp;
+	struct list_head list;
+	u64 number;
+	refcount_t ref;
 	struct quic_flows tx;
 	struct quic_rx_flows rx;
 	bool drop;
@@ -35,6 +56,13 @@ static inline struct quic_rx_flows *quic_sock_rx(struct udp_ulp *ulp)
 {
 	return &container_of(ulp, struct quic_sock, ulp)->rx;
 }
+
+/* sock.c */
+struct quic_sock *quic_sock_alloc(struct sock *sk);
+void quic_sock_release(struct quic_sock *qs);
+void quic_sock_put(struct quic_sock *qs);
+struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u64 from,
+				 struct quic_sock_id *id);
 
 /* sockopt.c */
 int quic_setsockopt(struct sock *sk, const struct udp_ulp_ops *ops,

@@ -127,7 +127,8 @@ TRACE_EVENT(quic_seal_error,
 TRACE_EVENT(quic_rx_flow_add,
 
 	TP_PROTO(const struct quic_rx_flows *fs,
-		 const struct quic_tuple *tuple, u32 id, u16 cipher, u8 gen, int err),
+		 const struct quic_tuple *tuple, u32 id, u16 cipher,
+		 u8 gen, int err),
 
 	TP_ARGS(fs, tuple, id, cipher, gen, err),
 

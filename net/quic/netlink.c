@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * QUIC packet protection: the flows of a network namespace, by generic netlink.
+ * Documentation/netlink/specs/quic-crypto.yaml describes the messages, which
+ * never contain keys.
+ */
+
+#include <linux/sched/signal.h>
+#include <net/genetlink.h>
+#include <net/sock.h>
+
+#include "net.h"
+#include "netlink.h"
+#include "netlink_gen.h"
+#include "sock.h"
+
+/**
+ * struct quic_nl_dump - how far a dump has come, in netlink_callback.ctx
+ * @sock: number of the socket that is next, see quic_sock.number
+ * @direction: direction of its flows that is next
+ * @flows: flows of that direction that the dump has passed
+ */
+struct quic_nl_dump {
+	u64 sock;
+	unsigned long flows;
+	unsigned int direction;
+};
+
+/**
+ * struct quic_nl_call - a call of the dump function
+ * @skb: filled in
+ * @cb: dump
+ * @sock: socket whose flows are dumped
+ * @ifindex: only flows with a key in this device; 0: all flows
+ */
+struct quic_nl_call {
+	struct sk_buff *skb;
+	struct netlink_callback *cb;
+	const struct quic_sock_id *sock;
+	u32 ifindex;
+};
+
+/**
+ * struct quic_nl_flow - a flow
+ * @direction: enum quic_crypto_direction
+ * @id: handle chosen by the application
+ * @path_id: path of multipath QUIC
+ * @cipher: TLS_CIPHER_*
+ * @user: user for whom the flow counts, NULL if for nobody
+ * @info: its generations
+ */
+struct quic_nl_flow {
+	u32 direction;
+	u32 id;
+	u32 path_id;
+	u16 cipher;
+	const struct quic_user *user;
+	struct quic_info info;
+};
+
+static int quic_nl_put_addr(struct sk_buff *skb, const struct quic_tuple *tuple)
+{
+	unsigned int len = tuple->family == AF_INET ? sizeof(struct in_addr) :
+						      sizeof(struct in6_addr);
+
+	if (tuple->family == AF_UNSPEC)
+		return 0;
+	if (nla_put(skb, QUIC_CRYPTO_A_MATCH_ADDR, len, &tuple->addr) ||
+	    nla_put_be16(skb, QUIC_CRYPTO_A_MATCH_PORT, tuple->port))
+		return -EMSGSIZE;
+	if (!tuple->scope)
+		return 0;
+	return nla_put_u32(skb, QUIC_CRYPTO_A_MATCH_SCOPE, tuple->scope);
+}
+
+static int quic_nl_put_match(struct sk_buff *skb,
+			     const struct quic_tuple *tuple)
+{
+	struct nlattr *nest = nla_nest_start(skb, QUIC_CRYPTO_A_FLOW_MATCH);
+
+	if (!nest || quic_nl_put_addr(skb, tuple) ||
+	    nla_put(skb, QUIC_CRYPTO_A_MATCH_CONN_ID, tuple->cid_len,
+		    tuple->cid))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int quic_nl_put_generation(struct sk_buff *skb,
+				  const struct quic_info_generation *gen)
+{
+	struct nlattr *nest = nla_nest_start(skb,
+					     QUIC_CRYPTO_A_FLOW_GENERATION);
+
+	if (!nest ||
+	    nla_put_u8(skb, QUIC_CRYPTO_A_GENERATION_GEN, gen->gen) ||
+	    nla_put_uint(skb, QUIC_CRYPTO_A_GENERATION_PACKETS, gen->sealed) ||
+	    nla_put_uint(skb, QUIC_CRYPTO_A_GENERATION_REMAINING,
+			 gen->remaining) ||
+	    nla_put_uint(skb, QUIC_CRYPTO_A_GENERATION_NEXT_PKT_NUM,
+			 gen->next_pkt_num))
+		return -EMSGSIZE;
+	if (gen->ifindex && nla_put_u32(skb, QUIC_CRYPTO_A_GENERATION_IFINDEX,
+					gen->ifindex))
+		return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int quic_nl_put_generations(struct sk_buff *skb,
+				   const struct quic_info *info)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(info->generations); i++) {
+		if (info->generations[i].installed &&
+		    quic_nl_put_generation(skb, &info->generations[i]))
+			return -EMSGSIZE;
+	}
+	return 0;
+}
+
+static int quic_nl_put_owner(const struct quic_nl_call *call,
+			     const struct quic_nl_flow *f)
+{
+	const struct sock *reader = NETLINK_CB(call->cb->skb).sk;
+	struct sk_buff *skb = call->skb;
+	uid_t uid;
+
+	if (nla_put_u64_64bit(skb, QUIC_CRYPTO_A_FLOW_SOCK_COOKIE,
+			      call->sock->cookie, 0) ||
+	    nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_INO, call->sock->ino))
+		return -EMSGSIZE;
+	if (!f->user)
+		return 0;
+	uid = from_kuid_munged(sk_user_ns(reader), quic_user_uid(f->user));
+	return nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_UID, uid);
+}
+
+static int quic_nl_put_flow(const struct quic_nl_call *call,
+			    const struct quic_nl_flow *f)
+{
+	struct sk_buff *skb = call->skb;
+
+	if (quic_nl_put_owner(call, f) ||
+	    nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_DIRECTION, f->direction) ||
+	    nla_put_u16(skb, QUIC_CRYPTO_A_FLOW_CIPHER, f->cipher))
+		return -EMSGSIZE;
+	if (f->id && nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_FLOW_ID, f->id))
+		return -EMSGSIZE;
+	if (f->path_id &&
+	    nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_PATH_ID, f->path_id))
+		return -EMSGSIZE;
+	return quic_nl_put_generations(skb, &f->info);
+}
+
+static bool quic_nl_in_device(const struct quic_nl_call *call,
+			      const struct quic_info *info)
+{
+	unsigned int i;
+
+	if (!call->ifindex)
+		return true;
+	for (i = 0; i < ARRAY_SIZE(info->generations); i++) {
+		if (info->generations[i].ifindex == call->ifindex)
+			return true;
+	}
+	return false;
+}
+
+/* Begin the message of a flow; its matches are to follow */
+static void *quic_nl_begin(const struct quic_nl_call *call,
+			   const struct quic_nl_flow *f)
+{
+	const struct genl_info *info = genl_info_dump(call->cb);
+	void *hdr;
+
+	hdr = genlmsg_iput(call->skb, info);
+	if (!hdr)
+		return NULL;
+	genl_dump_check_consistent(call->cb, hdr);
+	if (!quic_nl_put_flow(call, f))
+		return hdr;
+	genlmsg_cancel(call->skb, hdr);
+	return NULL;
+}
+
+static int quic_nl_end(const struct quic_nl_call *call, void *hdr, int err)
+{
+	if (err)
+		genlmsg_cancel(call->skb, hdr);
+	else
+		genlmsg_end(call->skb, hdr);
+	return err;
+}
+
+/* The caller holds quic_flows.lock */
+static int quic_nl_dump_tx_flow(const struct quic_nl_call *call,
+				struct quic_flows *fs,
+				const struct quic_flow *flow)
+{
+	struct quic_nl_flow f = {
+		.direction	= QUIC_CRYPTO_DIRECTION_TX,
+		.id		= flow->id,
+		.path_id	= flow->path_id,
+		.cipher		= flow->hp.cipher->type,
+		.user		= flow->charge.user,
+	};
+	int err = 0;
+	void *hdr;
+
+	quic_flow_describe(fs, flow, &f.info);
+	if (!quic_nl_in_device(call, &f.info))
+		return 0;
+	hdr = quic_nl_begin(call, &f);
+	if (!hdr)
+		return -EMSGSIZE;
+	if (!flow->id)
+		err = quic_nl_put_match(call->skb, &flow->tuple);
+	return quic_nl_end(call, hdr, err);
+}
+
+/* The caller holds quic_rx_flows.lock */
+static int quic_nl_dump_rx_flow(const struct quic_nl_call *call,
+				struct quic_rx_flow *flow)
+{
+	struct quic_nl_flow f = {
+		.direction	= QUIC_CRYPTO_DIRECTION_RX,
+		.id		= flow->id,
+		.path_id	= flow->path_id,
+		.cipher		= flow->hp.cipher->type,
+		.user		= flow->charge.user,
+	};
+	const struct quic_rx_match *match;
+	int err = 0;
+	void *hdr;
+
+	quic_rx_flow_describe(flow, &f.info);
+	if (!quic_nl_in_device(call, &f.info))
+		return 0;
+	hdr = quic_nl_begin(call, &f);
+	if (!hdr)
+		return -EMSGSIZE;
+	list_for_each_entry(match, &flow->matches, list) {
+		err = quic_nl_put_match(call->skb, &match->tuple);
+		if (err)
+			break;
+	}
+	return quic_nl_end(call, hdr, err);
+}
+
+static int quic_nl_dump_tx(const struct quic_nl_call *call,
+			   struct quic_flows *fs, struct quic_nl_dump *d)
+{
+	const struct quic_flow *flow;
+	unsigned long n = 0;
+	int err = 0;
+
+	mutex_lock(&fs->lock);
+	list_for_each_entry(flow, &fs->list, list) {
+		if (n++ < d->flows)
+			continue;
+		err = quic_nl_dump_tx_flow(call, fs, flow);
+		if (err)
+			break;
+		d->flows = n;
+	}
+	mutex_unlock(&fs->lock);
+	return err;
+}
+
+static int quic_nl_dump_rx(const struct quic_nl_call *call,
+			   struct quic_rx_flows *fs, struct quic_nl_dump *d)
+{
+	struct quic_rx_flow *flow;
+	unsigned long n = 0;
+	int err = 0;
+
+	mutex_lock(&fs->lock);
+	list_for_each_entry(flow, &fs->list, list) {
+		if (n++ < d->flows)
+			continue;
+		err = quic_nl_dump_rx_flow(call, flow);
+		if (err)
+			break;
+		d->flows = n;
+	}
+	mutex_unlock(&fs->lock);
+	return err;
+}
+
+static bool quic_nl_wants_direction(struct netlink_callback *cb,
+				    unsigned int direction)
+{
+	struct nlattr *attr;
+
+	attr = genl_info_dump(cb)->attrs[QUIC_CRYPTO_A_FLOW_DIRECTION];
+	return !attr || nla_get_u32(attr) == direction;
+}
+
+static bool quic_nl_wants_sock(struct netlink_callback *cb,
+			       const struct quic_sock_id *sock)
+{
+	struct nlattr *attr;
+
+	attr = genl_info_dump(cb)->attrs[QUIC_CRYPTO_A_FLOW_SOCK_COOKIE];
+	return !attr || nla_get_u64(attr) == sock->cookie;
+}
+
+static int quic_nl_dump_sock(const struct quic_nl_call *call,
+			     struct quic_sock *qs, struct quic_nl_dump *d)
+{
+	int err = 0;
+
+	while (!err && d->direction <= QUIC_CRYPTO_DIRECTION_RX) {
+		if (!quic_nl_wants_direction(call->cb, d->direction))
+			err = 0;
+		else if (d->direction == QUIC_CRYPTO_DIRECTION_TX)
+			err = quic_nl_dump_tx(call, &qs->tx, d);
+		else
+			err = quic_nl_dump_rx(call, &qs->rx, d);
+		if (err)
+			break;
+		d->direction++;
+		d->flows = 0;
+	}
+	return err;
+}
+
+/* A socket may have been closed since the last call */
+static void quic_nl_dump_at(struct quic_nl_dump *d, u64 sock)
+{
+	if (d->sock == sock)
+		return;
+	d->sock = sock;
+	d->direction = QUIC_CRYPTO_DIRECTION_TX;
+	d->flows = 0;
+}
+
+int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
+				   struct netlink_callback *cb)
+{
+	const struct genl_info *info = genl_info_dump(cb);
+	struct nlattr *dev = info->attrs[QUIC_CRYPTO_A_FLOW_IFINDEX];
+	struct quic_crypto_net *qn = quic_crypto_net(genl_info_net(info));
+	struct quic_nl_dump *d = (struct quic_nl_dump *)cb->ctx;
+	struct quic_sock_id sock;
+	struct quic_nl_call call = {
+		.skb		= skb,
+		.cb		= cb,
+		.sock		= &sock,
+		.ifindex	= dev ? nla_get_u32(dev) : 0,
+	};
+	struct quic_sock *qs;
+	int err = 0;
+
+	NL_ASSERT_CTX_FITS(struct quic_nl_dump);
+	cb->seq = atomic_read(&qn->changes);
+	while (!err && (qs = quic_sock_next(qn, d->sock, &sock))) {
+		quic_nl_dump_at(d, sock.number);
+		if (quic_nl_wants_sock(cb, &sock))
+			err = quic_nl_dump_sock(&call, qs, d);
+		quic_sock_put(qs);
+		if (!err)
+			quic_nl_dump_at(d, sock.number + 1);
+	}
+	return err;
+}
+
+/**
+ * quic_netlink_init - register the family
+ *
+ * Context: process, sleeps.
+ * Return: 0 or a negative error.
+ */
+int __init quic_netlink_init(void)
+{
+	return genl_register_family(&quic_crypto_nl_family);
+}
+
+/**
+ * quic_netlink_exit - undo quic_netlink_init()
+ *
+ * Context: process, sleeps.
+ */
+void quic_netlink_exit(void)
+{
+	genl_unregister_family(&quic_crypto_nl_family);
+}

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+What generic netlink tells of flows: Documentation/netlink/specs/quic-crypto.yaml
+"""
+
+import errno
+import os
+import socket
+import struct
+
+from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ge
+from lib.py import ksft_raises, ksft_true, KsftSkipEx
+from lib.py import NetNS, NetNSEnter, NlError, defer
+from net.lib.py.ynl import SPEC_PATH, YnlFamily
+
+SOL_UDP = 17
+UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX = 105, 106, 107, 108, 109
+CONN_ALIAS = 4
+TX_TAG_ROOM, TX_FLOW_ID = 2, 4
+AES_GCM_128 = 51
+SO_COOKIE = 57
+NETLINK_GENERIC = 16
+
+KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
+
+
+class QuicFamily(YnlFamily):
+    """ Flows of the network namespace """
+    def __init__(self):
+        super().__init__((SPEC_PATH / "quic-crypto.yaml").as_posix(), schema="")
+
+    def flows(self, **select):
+        """ Flows that the attributes select """
+        return self.dump("flow-get", {k.replace("_", "-"): v
+                                      for k, v in select.items()})
+
+
+def family():
+    """ The family, or skip the test """
+    sock()      # loads the module
+    try:
+        return QuicFamily()
+    except (NlError, KeyError) as exc:
+        raise KsftSkipEx("the kernel has no family quic-crypto") from exc
+
+
+def info(flow_id=0, cid=b"", peer=None, gen=0, flags=0, path_id=0, key=KEY):
+    """ struct quic_connection_info """
+    addr = b""
+    if peer:
+        addr = struct.pack("=HH4s", socket.AF_INET, socket.htons(peer[1]),
+                           socket.inet_aton(peer[0]))
+    return struct.pack("=20sBBHII128sHB12s32s32sBQ", cid.rjust(20, b"\0"),
+                       len(cid), flags, 0, flow_id, path_id, addr,
+                       AES_GCM_128, gen, IV, key, HP, 0, 0)
+
+
+def sock():
+    """ A socket with the ULP, closed after the test """
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    defer(s.close)
+    s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+    return s
+
+
+def cookie(s):
+    """ SO_COOKIE """
+    return struct.unpack("=Q", s.getsockopt(socket.SOL_SOCKET, SO_COOKIE,
+                                            8))[0]
+
+
+def mine(ynl, s, **select):
+    """ Flows of a socket """
+    return ynl.flows(sock_cookie=cookie(s), **select)
+
+
+def test_none() -> None:
+    """ A socket without flows is not listed """
+    ynl = family()
+    ksft_eq(mine(ynl, sock()), [])
+
+
+def test_tx_id() -> None:
+    """ A flow that sends, with a flow_id """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=7, path_id=3))
+    flow, = mine(ynl, s)
+    ksft_eq(flow["direction"], "tx")
+    ksft_eq(flow["flow-id"], 7)
+    ksft_eq(flow["path-id"], 3)
+    ksft_eq(flow["cipher"], AES_GCM_128)
+    ksft_eq(flow["uid"], os.geteuid())
+    ksft_eq(flow["sock-ino"], os.fstat(s.fileno()).st_ino)
+    ksft_true("match" not in flow)
+    gen, = flow["generation"]
+    ksft_eq((gen["gen"], gen["packets"], gen["remaining"]), (0, 0, 1 << 23))
+    ksft_true("ifindex" not in gen)
+
+
+def test_tx_match() -> None:
+    """ A flow that sends, by destination and connection ID """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX,
+                 info(cid=b"\1\2\3", peer=("192.0.2.7", 4433)))
+    flow, = mine(ynl, s)
+    ksft_true("flow-id" not in flow)
+    match, = flow["match"]
+    ksft_eq(match["addr"], "192.0.2.7")
+    ksft_eq(match["port"], 4433)
+    ksft_eq(match["conn-id"].replace(" ", ""), "010203")
+
+
+def test_rx_alias() -> None:
+    """ A flow that receives, with two connection IDs """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=9, cid=b"one"))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=9, cid=b"two",
+                                       flags=CONN_ALIAS))
+    flow, = mine(ynl, s)
+    ksft_eq(flow["direction"], "rx")
+    ksft_eq(sorted(bytes.fromhex(m["conn-id"].replace(" ", ""))
+                   for m in flow["match"]), [b"one", b"two"])
+    ksft_true(all("addr" not in m for m in flow["match"]))
+    gen, = flow["generation"]
+    ksft_eq((gen["gen"], gen["packets"]), (0, 0))
+
+
+def test_generations() -> None:
+    """ A key update shows, newest first """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1, gen=1,
+                                       key=b"another key: 16b"))
+    flow, = mine(ynl, s)
+    ksft_eq([g["gen"] for g in flow["generation"]], [1, 0])
+
+
+def test_packets() -> None:
+    """ What was sealed is counted """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    anc = struct.pack("=QBBHI", 41, TX_TAG_ROOM | TX_FLOW_ID, 2, 0, 1)
+    pkt = b"\x40id\x29" + bytes(40)
+    s.sendmsg([pkt], [(SOL_UDP, ENCRYPT, anc)], 0, ("127.0.0.1", 9))
+    flow, = mine(ynl, s)
+    gen, = flow["generation"]
+    ksft_eq(gen["packets"], 1)
+    ksft_eq(gen["next-pkt-num"], 42)
+
+
+def test_select() -> None:
+    """ Attributes of the request select flows """
+    ynl, s, other = family(), sock(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=2, cid=b"in"))
+    other.setsockopt(SOL_UDP, ADD_TX, info(flow_id=3, key=b"k" * 16))
+    ksft_eq([f["flow-id"] for f in mine(ynl, s)], [1, 2])
+    ksft_eq([f["flow-id"] for f in mine(ynl, s, direction="tx")], [1])
+    ksft_eq([f["flow-id"] for f in mine(ynl, s, direction="rx")], [2])
+    ksft_eq([f["flow-id"] for f in mine(ynl, other)], [3])
+    ksft_eq(sorted(f["flow-id"] for f in ynl.flows()
+                   if f["sock-cookie"] in (cookie(s), cookie(other))),
+            [1, 2, 3])
+    ksft_eq(mine(ynl, s, ifindex=1), [])
+    with ksft_raises(NlError) as cm:
+        ynl.dump("flow-get", {"direction": 2})
+    ksft_in(cm.exception.nl_msg.error, (-errno.EINVAL, -errno.ERANGE))
+
+
+def test_many() -> None:
+    """ Each of many flows of two sockets is listed once """
+    ynl, socks = family(), [sock(), sock()]
+    for n in range(1000):
+        key = struct.pack("=IIQ", n, 1, 0)
+        socks[n % 2].setsockopt(SOL_UDP, ADD_TX, info(flow_id=n + 1, key=key))
+        socks[n % 2].setsockopt(SOL_UDP, ADD_RX,
+                                info(flow_id=n + 1, key=key,
+                                     cid=struct.pack("=I", n)))
+    cookies = {cookie(s) for s in socks}
+    got = [(f["flow-id"], f["direction"]) for f in ynl.flows()
+           if f["sock-cookie"] in cookies]
+    ksft_eq(len(got), 2000)
+    ksft_eq(len(set(got)), 2000)
+
+
+def test_removed() -> None:
+    """ What is removed or closed is gone """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=2, key=b"k" * 16))
+    s.setsockopt(SOL_UDP, DEL_TX, info(flow_id=1))
+    ksft_eq([f["flow-id"] for f in mine(ynl, s)], [2])
+    which = cookie(s)
+    s.close()
+    ksft_eq(ynl.flows(sock_cookie=which), [])
+
+
+def test_netns() -> None:
+    """ A namespace shows its own flows """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    with NetNS() as ns, NetNSEnter(str(ns)):
+        ksft_eq(QuicFamily().flows(), [])
+    ksft_ge(len(ynl.flows()), 1)
+
+
+def test_unprivileged() -> None:
+    """ Only CAP_NET_ADMIN may look """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    os.seteuid(65534)
+    try:
+        with ksft_raises(NlError) as cm:
+            ynl.flows()
+        ksft_eq(cm.exception.nl_msg.error, -errno.EPERM)
+    finally:
+        os.seteuid(0)
+
+
+def test_no_keys() -> None:
+    """ No message contains a key """
+    ynl, s = family(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=1, cid=b"in"))
+    ksft_eq(len(mine(ynl, s)), 2)
+    nl = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    defer(nl.close)
+    nl.settimeout(5)
+    # struct nlmsghdr with NLM_F_REQUEST and NLM_F_DUMP, struct genlmsghdr
+    nl.send(struct.pack("=IHHIIBBH", 20, ynl.nlproto.family_id, 0x301, 1, 0,
+                        1, 1, 0))
+    data = nl.recv(1 << 16)
+    ksft_true(len(data) > 100)
+    for secret in (KEY, IV, HP):
+        ksft_true(secret not in data)
+
+
+def main() -> None:
+    """ Ksft boilerplate main """
+    ksft_run([test_none, test_tx_id, test_tx_match, test_rx_alias,
+              test_generations, test_packets, test_select, test_many,
+              test_removed, test_netns, test_unprivileged, test_no_keys])
+    ksft_exit()
+
+
+if __name__ == "__main__":
+    main()
