@@ -36,8 +36,8 @@ struct sock;
  * Devices: quic_offload_dev.lock (mutex) serialises calls of a netdev's driver
  * and protects which keys are in the netdev. It nests inside RTNL. Only the
  * netdev's work item and notifiers of the netdev take it, never a sender or
- * receiver, DEL or close(): these change quic_offload_slot.offload by cmpxchg(),
- * under RCU, and leave the rest to the work item.
+ * receiver, DEL or close(): these change quic_offload_slot.offload by
+ * cmpxchg(), under RCU, and leave the rest to the work item.
  *
  * - A sender publishes an offer in an empty slot, and then looks whether the
  *   slot still has the key. DEL and key updates take the key from the slot, and
@@ -59,11 +59,11 @@ struct sock;
  *   away under the same lock.
  * - The last reference to an offload queues the work item, which deletes the
  *   key, unless NETDEV_DOWN was faster.
- * - A key that opens packets leaves the device as soon as its slot has let go of
- *   the offload, as no packet has to get to the device any more: whoever clears
- *   quic_offload.slot queues the work item. Being in the device is worth a
- *   reference of its own, so that packets which the device has opened only keep
- *   the memory of the offload.
+ * - A key that opens packets leaves the device as soon as its slot has let go
+ *   of the offload, as no packet has to get to the device any more: whoever
+ *   clears quic_offload.slot queues the work item. Being in the device is worth
+ *   a reference of its own, so that packets which the device has opened only
+ *   keep the memory of the offload.
  */
 
 /* Number of flows whose keys fit into the cache of a core, at 2 KB each */

@@ -167,8 +167,8 @@ quic_rx_flow_find(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 	return ERR_PTR(-EADDRINUSE);
 }
 
-/* The flow does not have @key any more. Packets that a device has opened with it
- * are not for anybody.
+/* The flow does not have @key any more. Packets that a device has opened with
+ * it are not for anybody.
  */
 static void quic_rx_flow_retire(struct quic_rx_flow *flow,
 				struct quic_rx_key *key)

@@ -317,8 +317,8 @@ static const struct quicdev_key_ops quic_offload_key_ops = {
 /**
  * quic_offload_alloc - prepare to offer a key to a device
  * @sk: socket of the flow
- * @oflow: what devices have of the flow, which the caller holds; filled in if it
- *	   is NULL
+ * @oflow: what devices have of the flow, which the caller holds; filled in if
+ *	   it is NULL
  * @user: user for whom the key counts
  * @netdev: device, for which quic_offload_wanted()
  *

@@ -10,8 +10,9 @@
 #include <linux/skbuff.h>
 #include <net/quic_core.h>
 
-/* How far the packet numbers in a GRO skb may be ahead of the first one, so that
- * each can be completed relative to it, even if it has one byte in the header
+/* How far the packet numbers in a GRO skb may be ahead of the first one, so
+ * that each can be completed relative to it, even if it has one byte in the
+ * header
  */
 #define QUIC_GRO_MAX_AHEAD	127
 

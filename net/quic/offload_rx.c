@@ -54,7 +54,8 @@ enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
 	} else if (missed >= wait) {
 		advice = QUIC_RX_RESYNC;
 		missed = 0;
-		WRITE_ONCE(watch->wait, min_t(u32, 2 * wait, QUIC_RX_WATCH_MAX));
+		WRITE_ONCE(watch->wait,
+			   min_t(u32, 2 * wait, QUIC_RX_WATCH_MAX));
 	}
 	WRITE_ONCE(watch->strays, strays);
 	WRITE_ONCE(watch->missed, missed);
@@ -228,8 +229,8 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 		quic_offload_drop(&dev->slot, key);
 }
 
-/* Software had to open @n packets of a key in a device. Either the device can do
- * something about it, or a new offer for these packets, if the peer, the
+/* Software had to open @n packets of a key in a device. Either the device can
+ * do something about it, or a new offer for these packets, if the peer, the
  * connection ID or the device that they come by has changed.
  */
 static void quic_offload_rx_missed(struct quic_rx_dev *dev,
@@ -434,8 +435,8 @@ static void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
 		quic_offload_stop(o, QUIC_OFFLOAD_STOP_KEY);
 }
 
-/* quic_may_deliver(): is @sk the socket of the key? The sockets of keys that are
- * not retired are still there, so that no other has the same address.
+/* quic_may_deliver(): is @sk the socket of the key? The sockets of keys that
+ * are not retired are still there, so that no other has the same address.
  */
 static bool quic_offload_rx_deliver(struct sk_buff *skb, const struct sock *sk,
 				    const struct quic_skb_ext *ext)

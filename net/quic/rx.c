@@ -588,7 +588,8 @@ static bool quic_rx_opened_parse(const struct quic_rx *rx,
 			      qkey->cid_len) ||
 	    skb_copy_bits(rx->urx->skb, i * rx->layout.stride, hdr, len))
 		return false;
-	if (hdr[0] & QUIC_HDR_LONG || memcmp(hdr + 1, qkey->cid, qkey->cid_len) ||
+	if (hdr[0] & QUIC_HDR_LONG ||
+	    memcmp(hdr + 1, qkey->cid, qkey->cid_len) ||
 	    !!(hdr[0] & QUIC_HDR_KEY_PHASE) != (o->key->gen & 1))
 		return false;
 	pkt->pn_len = (hdr[0] & QUIC_HDR_PN_LEN) + 1;

@@ -267,8 +267,8 @@ static void quic_test_rx_match(struct kunit *test)
 	}
 }
 
-/* Say @n times that software had to open a packet. Return after how many of them
- * there was something to do; 0: never.
+/* Say @n times that software had to open a packet. Return after how many of
+ * them there was something to do; 0: never.
  */
 static unsigned int quic_test_rx_misses(struct quic_rx_watch *watch,
 					unsigned int n, bool match,

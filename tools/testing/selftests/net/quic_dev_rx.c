@@ -89,8 +89,8 @@ static struct {
 	bool drop;
 } opt = {
 	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
-	.queued = "", .astray = "", .calls = 100, .gso = 1, .size = 1200, .cid_len = 8,
-	.pn_len = 4, .flows = 1, .step_ms = 100, .wait_ms = 1000,
+	.queued = "", .astray = "", .calls = 100, .gso = 1, .size = 1200,
+	.cid_len = 8, .pn_len = 4, .flows = 1, .step_ms = 100, .wait_ms = 1000,
 };
 
 static struct {
@@ -679,6 +679,18 @@ static void queued_delete(void)
 	send_stranger();
 }
 
+/* The same flow gets other keys: those of the packets in the queue are gone. */
+static void queued_replace(void)
+{
+	struct flow f = conns[0].gen[0];
+
+	queue_call();
+	keys_init(&f.keys, opt.cipher);
+	if (rx_del(rx_fd, &f) || rx_add_next(rx_fd, &f, conns[0].next))
+		stat.errors++;
+	send_stranger();
+}
+
 static void queued_close(void)
 {
 	queue_call();
@@ -738,6 +750,8 @@ static void do_queued(void)
 		queued_stop();
 	else if (!strcmp(opt.queued, "delete"))
 		queued_delete();
+	else if (!strcmp(opt.queued, "replace"))
+		queued_replace();
 	else if (!strcmp(opt.queued, "close"))
 		queued_close();
 	else if (*opt.queued)
@@ -835,7 +849,7 @@ static const struct option_desc options[] = {
 	{ "short-buffer", "BYTES", "a buffer that is too short, likewise",
 	  .num = &opt.short_buf },
 	{ "rx-drop", NULL, "set UDP_QUIC_RX_DROP", .flag = &opt.drop },
-	{ "queued", "stop|delete|close",
+	{ "queued", "stop|delete|replace|close",
 	  "at last, do this with the packets of a call in the queue",
 	  .str = &opt.queued },
 	{ "steal", NULL, "at last, another socket gets the packets",

@@ -112,9 +112,11 @@ class Traffic:
     def _command(self):
         options = {**self.link.ends(), "wait_ms": 3000 * TIME_SCALE}
         options.update(self._options)
-        # Nothing in the namespace at the other end may be unsealed
-        capture = [self.link.remote_ns + ":"] + options.pop("capture", [])
-        options["capture"] = capture
+        # Nothing in the namespace at the other end may be unsealed, unless that
+        # is where a device seals
+        if "kernel_seals" not in options:
+            capture = [self.link.remote_ns + ":"] + options.pop("capture", [])
+            options["capture"] = capture
 
         command = [NET / self.link.PROGRAM]
         for name, value in options.items():
