@@ -37,7 +37,8 @@ skip() {
 
 # value FILE NAME: a counter, 0 when it is not there
 value() {
-	awk -v n="$2" '$1 == n { v = $2 } END { print v + 0 }' "$1" 2>/dev/null
+	awk -v n="$2" '$1 == n { v = $2 } END { print v + 0 }' "$1" 2>/dev/null ||
+		echo 0
 }
 
 now_ms() {
@@ -70,8 +71,9 @@ listening() {
 # start_server [gtlsserver options]; $PRELOAD and the environment are its own
 start_server() {
 	rm -f "$T/keylog" "$T/offload" "$T/server.log"
+	rm -f "$T/upload."*
 	$on_server env LD_PRELOAD="$PRELOAD" QUIC_OFFLOAD_STATS="$T/offload" \
-		SSLKEYLOGFILE="$T/keylog" \
+		SSLKEYLOGFILE="$T/keylog" SAVE_UPLOAD="$T/upload" \
 		gtlsserver -q "$@" -d "$T/www" '*' "$PORT" "$T/key.pem" \
 		"$T/cert.pem" >"$T/server.log" 2>&1 &
 	server=$!
@@ -92,7 +94,7 @@ stop_server() {
 start_capture() {
 	rm -f "$T/wire.pcap"
 	$on_client tcpdump -Z root -i $wire -s 0 -B 65536 -U -w "$T/wire.pcap" \
-		udp port "$PORT" 2>"$T/tcpdump.log" &
+		udp port "$PORT" and not port 4499 2>"$T/tcpdump.log" &
 	capture=$!
 	wait_for 60 grep -q 'listening on' "$T/tcpdump.log"
 }
@@ -195,11 +197,30 @@ curl_get() {
 	return 1
 }
 
+# gtls [gtlsclient options]; $CLIENT_PRELOAD is for the client
+gtls() {
+	rm -f "$T/client-offload"
+	$on_client timeout "$TIMEOUT" env LD_PRELOAD="$CLIENT_PRELOAD" \
+		QUIC_OFFLOAD_STATS="$T/client-offload" \
+		gtlsclient -q --exit-on-all-streams-close "$@" \
+		>"$T/client.log" 2>&1
+}
+
 # ngtcp2's client saves a download under its name in the URL.
 gtls_get() {
-	$on_client timeout "$TIMEOUT" gtlsclient -q \
-		--exit-on-all-streams-close --download "$T/out" "$@" \
-		>"$T/client.log" 2>&1
+	gtls --download "$T/out" "$@"
+}
+
+# gtls_put FILE [gtlsclient options]
+gtls_put() {
+	_file=$1
+	shift
+	gtls -m POST -d "$_file" "$@"
+}
+
+# What start_server saved of an upload; gtlsserver saves nothing itself.
+uploaded() {
+	/usr/bin/python3 test/h3body.py "$T/upload.0" >"$T/out/$1"
 }
 
 same() {

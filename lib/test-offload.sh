@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Tests of quic_offload.so: Debian's stock gtlsserver under it, stock clients,
-# and every 1-RTT packet of the capture opened with the keys of the connection.
+# Tests of quic_offload.so: Debian's stock gtlsserver and gtlsclient under it,
+# stock peers, and every 1-RTT packet of the capture opened with the keys of the
+# connection. t_rx_* are about packets that the kernel opens.
 #
 # Run as root, in a machine of its own, after make. test/fake_kernel.so injects
-# errors, and seals if the kernel has no quic-crypto.
+# errors, and seals and opens if the kernel has no quic-crypto.
 # TEST_KB: size of the file (default 2000; key updates take ten times that).
 # Arguments: names of tests, to run only these.
 
@@ -21,7 +22,9 @@ url=https://127.0.0.1:$PORT
 begin() {
 	rm -rf "$T/out"
 	mkdir "$T/out"
-	rm -f "$T/client.log"
+	rm -f "$T/client.log" "$T/client-offload"
+	cat $STAT >"$T/stat" 2>/dev/null
+	overrun >"$T/overrun"
 	start_capture && start_server "$@"
 }
 
@@ -39,6 +42,67 @@ end() {
 	sealed=$(value "$T/wire" wire_sealed_packets)
 	[ "$(value "$T/offload" dropped_packets)" -eq 0 ] ||
 		says "packets were dropped"
+}
+
+# The kernel's counter NAME since begin
+grown() {
+	echo $(($(value $STAT "$1") - $(value "$T/stat" "$1")))
+}
+
+# Datagrams that found no room in their socket
+overrun() {
+	awk '$1 == "Udp:" && !n { for (n = 1; $n != "RcvbufErrors"; n++); next }
+	     $1 == "Udp:" { print $n }' /proc/net/snmp
+}
+
+# opened WHOSE: each packet of this side, client or server, was opened by the
+# kernel or the library of the other, or came when that had nothing more to read.
+# The library opens those that came before the handshake was over.
+opened() {
+	case $1 in
+	client)	rx=$T/offload ;;
+	server) rx=$T/client-offload ;;
+	esac
+	# shellcheck disable=SC2086 # an argument, or none
+	./quic_wire "$T/wire.pcap" "$T/keylog" "$PORT" ${1#server} \
+		>"$T/wire-$1" ||
+		says "not all that the $1 sent is sealed" || return 1
+	rx_kernel=$(value "$rx" rx_kernel_packets)
+	rx_library=$(value "$rx" rx_library_packets)
+	rx_wire=$(value "$T/wire-$1" wire_sealed_packets)
+	rx_overrun=$(($(overrun) - $(cat "$T/overrun")))
+	rx_unread=$((rx_wire - rx_kernel - rx_library - rx_overrun))
+	echo "# $rx_wire packets of the $1: opened by the kernel $rx_kernel," \
+		"by the library $rx_library, no room for $rx_overrun," \
+		"unread $rx_unread"
+	for counter in stray refused; do
+		[ "$(value "$rx" rx_${counter}_packets)" -eq 0 ] ||
+			says "$counter: $(value "$rx" rx_${counter}_packets)" ||
+			return 1
+	done
+	[ $rx_unread -ge 0 ] && [ $rx_unread -lt 20 ] &&
+		[ "$rx_overrun" -eq 0 ] || says "they do not add up"
+}
+
+# kernel_opened WHOSE [AT-MOST]: nearly all of them by the kernel
+kernel_opened() {
+	opened "$1" && [ "$rx_kernel" -gt 0 ] &&
+		[ "$rx_library" -le "${2:-10}" ] &&
+		[ "$(value "$rx" rx_failed_packets)" -eq 0 ]
+}
+
+library_opened() {
+	opened "$1" && [ "$rx_kernel" -eq 0 ] && [ "$rx_library" -gt 0 ]
+}
+
+# The kernel's counters say the same as those of the programs.
+counted() {
+	[ -e $STAT ] || return 0
+	all=$(($(value "$T/offload" rx_kernel_packets) +
+		$(value "$T/client-offload" rx_kernel_packets)))
+	[ "$(grown QuicRxSwPackets)" -eq $all ] &&
+		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ] ||
+		says "QuicRxSwPackets $(grown QuicRxSwPackets), not $all"
 }
 
 says() {
@@ -82,6 +146,10 @@ all_there() {
 
 get() {
 	gtls_get "$@" 127.0.0.1 "$PORT" "$url/file"
+}
+
+put() {
+	gtls_put "$T/www/file" "$@" 127.0.0.1 "$PORT" "$url/"
 }
 
 PRIO=NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+
@@ -202,10 +270,8 @@ t_packet_number_0() {
 # The kernel of the client seals.
 t_client() {
 	begin || return 1
-	LD_PRELOAD=$PRELOAD QUIC_OFFLOAD_STATS=$T/client-offload \
-		timeout "$TIMEOUT" gtlsclient -q --exit-on-all-streams-close \
-		-m POST -d "$T/www/file" --key-update=10ms 127.0.0.1 "$PORT" \
-		"$url/" >"$T/client.log" 2>&1 || return 1
+	CLIENT_PRELOAD=$PRELOAD
+	put --key-update=10ms || return 1
 	end || return 1
 	./quic_wire "$T/wire.pcap" "$T/keylog" "$PORT" client >"$T/wire" || {
 		sed 's/^\([^#]\)/# \1/' "$T/wire"
@@ -333,6 +399,301 @@ t_no_flow_left() {
 	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ]
 }
 
+# ----- reception -----
+
+# Who has the interposer
+SAVE=$PWD/test/save_upload.so
+server_only() { PRELOAD=$BASE:$SAVE CLIENT_PRELOAD=; }
+client_only() { PRELOAD=$SAVE CLIENT_PRELOAD=$BASE; }
+both_sides() { PRELOAD=$BASE:$SAVE CLIENT_PRELOAD=$BASE; }
+
+# down FILE, up FILE [gtlsclient options]
+down() {
+	file=$1
+	shift
+	gtls_get "$@" 127.0.0.1 "$PORT" "$url/$file" && arrived "$file"
+}
+
+up() {
+	file=$1
+	shift
+	gtls_put "$T/www/$file" "$@" 127.0.0.1 "$PORT" "$url/" &&
+		uploaded "$file" && arrived "$file"
+}
+
+t_rx_download() {
+	client_only
+	begin && down file && end && kernel_opened server && counted &&
+		[ "$(value "$T/client-offload" rx_max_batch)" -gt 8 ]
+}
+
+t_rx_upload() {
+	server_only
+	begin && up file && end && kernel_opened client && counted
+}
+
+t_rx_curl() {
+	server_only
+	begin && curl_get "$T/out/file" "$url/file" && end && arrived file &&
+		kernel_opened client && counted
+}
+
+t_rx_curl_ipv6() {
+	server_only
+	begin && curl_get "$T/out/file" "https://[::1]:$PORT/file" && end &&
+		arrived file && kernel_opened client && counted
+}
+
+t_rx_aioquic() {
+	server_only
+	begin && timeout "$TIMEOUT" /usr/bin/python3 h3get.py "$url/file" \
+		"$T/out/file" && end && arrived file && kernel_opened client &&
+		counted
+}
+
+# Two kernels, so to speak: all that one seals, the other opens.
+both_ways() {
+	end && by_kernel && kernel_opened client && kernel_opened server &&
+		counted
+}
+
+rx_cipher() {
+	both_sides
+	begin --ciphers="$PRIO$1" && down file --ciphers="$PRIO$1" &&
+		both_ways && grep -q "connection 1: $1," "$T/wire" &&
+		begin --ciphers="$PRIO$1" && up file --ciphers="$PRIO$1" &&
+		both_ways
+}
+
+t_rx_aes_128_gcm() { rx_cipher AES-128-GCM; }
+t_rx_aes_256_gcm() { rx_cipher AES-256-GCM; }
+t_rx_aes_128_ccm() { rx_cipher AES-128-CCM; }
+t_rx_chacha20_poly1305() { rx_cipher CHACHA20-POLY1305; }
+
+t_rx_quic_v2() {
+	both_sides
+	begin && down file -v v2 && both_ways && grep -q QUICv2 "$T/wire"
+}
+
+t_rx_zero_length_cid() {
+	both_sides
+	begin && down file --scid= && both_ways
+}
+
+t_rx_many_streams() {
+	both_sides
+	begin && down file -n 5 && both_ways
+}
+
+t_rx_packet_number_2_31() {
+	both_sides
+	begin --initial-pkt-num=2147483640 &&
+		down file --initial-pkt-num=2147483640 && both_ways
+}
+
+# The peer's packets are opened by the key that it has moved to.
+t_rx_key_update() {
+	both_sides
+	begin && down large --key-update=50ms && both_ways &&
+		[ "$(value "$T/wire-server" wire_key_updates)" -eq 1 ] &&
+		[ "$(value "$T/wire-client" wire_key_updates)" -eq 1 ]
+}
+
+# The one that sends updates its keys as often as it may.
+updated() {
+	kernel_opened "$1" && counted &&
+		[ "$(value "$T/wire-$1" wire_key_updates)" -ge 2 ]
+}
+
+t_rx_key_updates_of_server() {
+	both_sides
+	PRELOAD=$PRELOAD:$PWD/test/update_keys.so
+	begin && down large && end && updated server
+}
+
+t_rx_key_updates_of_client() {
+	both_sides
+	CLIENT_PRELOAD=$CLIENT_PRELOAD:$PWD/test/update_keys.so
+	begin && up large && end && updated client
+}
+
+# Lost by the programs: they do not look at what the kernel has opened.
+t_rx_packet_loss() {
+	both_sides
+	begin -r 0.02 -t 0.02 && down file -r 0.02 -t 0.02 && end &&
+		kernel_opened server && kernel_opened client && counted &&
+		[ "$(value "$T/client-offload" rx_used_packets)" -lt \
+			"$rx_kernel" ] || return 1
+	begin -r 0.02 -t 0.02 && up file -r 0.02 -t 0.02 && end &&
+		kernel_opened client && kernel_opened server && counted
+}
+
+# Lost, out of order and doubled on the way. Nothing of the queue is on the wire
+# before it leaves.
+t_rx_bad_network() {
+	both_sides
+	tc qdisc add dev lo root netem delay 2ms 1ms loss 2% duplicate 1% \
+		reorder 25% || return 4
+	begin && down file && end && kernel_opened server &&
+		kernel_opened client && counted &&
+		begin && up file && end && kernel_opened client &&
+		kernel_opened server && counted
+	status=$?
+	tc qdisc del dev lo root
+	return $status
+}
+
+t_rx_migration() {
+	both_sides
+	begin && up file --change-local-addr=3ms && end &&
+		kernel_opened client && kernel_opened server && counted &&
+		[ "$(value "$T/client-offload" rx_flows)" -ge 2 ]
+}
+
+t_rx_nat_rebinding() {
+	both_sides
+	begin && down file --change-local-addr=20ms --nat-rebinding \
+		--delay-stream=100ms && end &&
+		kernel_opened client && kernel_opened server && counted &&
+		[ "$(value "$T/client-offload" rx_flows)" -ge 2 ]
+}
+
+# Several connections on the socket of the server
+t_rx_parallel() {
+	server_only
+	begin || return 1
+	pids=
+	for i in 1 2 3 4 5 6 7 8; do
+		mkdir "$T/out/$i"
+		timeout "$TIMEOUT" env LD_PRELOAD="$BASE" \
+			QUIC_OFFLOAD_STATS="$T/out/$i/offload" \
+			gtlsclient -q --exit-on-all-streams-close \
+			--key-update=20ms --download "$T/out/$i" \
+			127.0.0.1 "$PORT" "$url/file" >"$T/out/$i/log" 2>&1 &
+		pids="$pids $!"
+	done
+	for i in $pids; do
+		wait "$i" || return 1
+	done
+	end && kernel_opened client 80 || return 1
+	for i in 1 2 3 4 5 6 7 8; do
+		arrived $i/file &&
+			[ "$(value "$T/out/$i/offload" rx_kernel_packets)" -gt \
+				$((TEST_KB / 2)) ] || return 1
+	done
+	[ "$(value "$T/offload" rx_flows)" -eq 8 ]
+}
+
+# garbage NUMBER: start to send that many packets of each kind, see garbage.py,
+# to the server. They come from a port that the capture leaves out.
+OTHER_PORT=4499
+garbage() {
+	/usr/bin/python3 test/garbage.py lo "$PORT" 18 $OTHER_PORT "$1" \
+		>"$T/garbage" 2>"$T/garbage.log" &
+	garbage=$!
+	wait_for 60 grep -q ready "$T/garbage"
+}
+
+# What has no key must not disturb, however often it comes.
+t_rx_garbage() {
+	server_only
+	begin && garbage 200 && up large && end || return 1
+	wait $garbage || says "$(cat "$T/garbage.log")" || return 1
+	again=$(value "$T/garbage" again)
+	forged=$((3 * again))
+	./quic_wire "$T/wire.pcap" "$T/keylog" "$PORT" client >"$T/wire-client"
+	rx_wire=$(value "$T/wire-client" wire_sealed_packets)
+	rx_kernel=$(value "$T/offload" rx_kernel_packets)
+	rx_library=$(value "$T/offload" rx_library_packets)
+	bad=$(($(value "$T/offload" rx_auth_failed) +
+		$(value "$T/offload" rx_key_phase) +
+		$(value "$T/offload" rx_too_short)))
+	echo "# $rx_wire packets of the client, $again of them sent again," \
+		"$forged forged; opened by the kernel $rx_kernel, by the" \
+		"library $rx_library, not opened $bad"
+	[ "$again" -eq 200 ] && [ $bad -eq $forged ] && counted &&
+		[ $((rx_kernel + rx_library)) -eq $((rx_wire + again)) ]
+}
+
+# Too many forged packets: the kernel opens no more, and the library has a limit
+# of its own.
+t_rx_key_limit() {
+	limit=/proc/sys/net/quic_crypto/open_limit
+	[ -e $limit ] || return 4
+	echo 50 >$limit
+	server_only
+	begin && garbage 200 && up large && end
+	status=$?
+	echo 0 >$limit
+	wait $garbage
+	[ $status -eq 0 ] && counted &&
+		[ "$(value "$T/offload" rx_key_limit)" -gt 0 ] &&
+		[ "$(value "$T/offload" rx_kernel_packets)" -gt 0 ] &&
+		[ "$(value "$T/offload" rx_library_packets)" -gt 100 ]
+}
+
+# The server is killed and comes again: it knows the connection no more, and
+# answers with a stateless reset, which has to reach the client as it was on the
+# wire. Without one, the client would go on for half a minute.
+reset() {
+	both_sides
+	PRELOAD=$PRELOAD:$PWD/test/fixed_reset.so
+	start_server && echo 0 >"$T/out/status" || return 1
+	(up large "$@"; echo $? >"$T/out/status") &
+	client=$!
+	wait_for 60 more_than 2000000 "$T/upload.0" || return 1
+	kill -KILL "$server"
+	wait "$server" 2>/dev/null
+	start=$(now_ms)
+	start_server
+	wait $client
+	ms=$(($(now_ms) - start))
+	stop_server
+	unopened=$(($(value "$T/client-offload" rx_no_flow) +
+		$(value "$T/client-offload" rx_auth_failed)))
+	echo "# ended after $ms ms: $(tail -n 1 "$T/client.log");" \
+		"$unopened packets not opened"
+	[ "$(cat "$T/out/status")" -ne 0 ] && [ $ms -lt 15000 ] &&
+		[ $unopened -gt 0 ] && grep -q ERR_DRAINING "$T/client.log"
+}
+
+t_rx_stateless_reset() { reset; }
+t_rx_stateless_reset_zero_length_cid() { reset --scid=; }
+
+t_rx_only() {
+	export QUIC_OFFLOAD=rx
+	both_sides
+	begin && down file && end && by_library && kernel_opened server &&
+		kernel_opened client && counted
+}
+
+t_rx_tx_only() {
+	export QUIC_OFFLOAD=tx
+	both_sides
+	begin && down file && end && by_kernel && library_opened server &&
+		library_opened client
+}
+
+t_rx_flow_limit() {
+	limit=/proc/sys/net/quic_crypto/max_flows
+	[ -e $limit ] || return 4
+	old=$(cat $limit)
+	echo 0 >$limit
+	server_only
+	begin && up file && end && library_opened client
+	status=$?
+	echo "$old" >$limit
+	[ $status -eq 0 ] && grep -q 'the library opens' "$T/server.log"
+}
+
+t_rx_add_refused() {
+	BASE=$DOUBLE
+	server_only
+	export FAKE_KERNEL_ADD_RX=95
+	begin && up file && end && library_opened client &&
+		grep -q 'the library opens' "$T/server.log"
+}
+
 # ----- run them -----
 
 [ "$(id -u)" -eq 0 ] || {
@@ -340,6 +701,9 @@ t_no_flow_left() {
 	exit 4
 }
 setup
+# Room for a window of the peer: what a socket has dropped cannot be told from
+# what was left to read, as a datagram that GRO has put together counts once.
+echo 20000000 >/proc/sys/net/core/rmem_default
 [ -e $STAT ] || modprobe quic_crypto 2>/dev/null
 if [ -e $STAT ]; then
 	what="the kernel"

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * quic_offload.so: packets that the program sends. See quic_offload.c.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "quic_offload.h"
+
+#define MAX_CONTROL	512
+#define PN_LIMIT	(1ULL << 43)	/* what fits into a mark */
+
+/* Written where the tag will be. */
+struct mark {
+	uint32_t magic;		/* random, one per process */
+	uint32_t key_id;
+	uint64_t packet;	/* number << 21 | CID length << 16 | length */
+};
+
+_Static_assert(sizeof(struct mark) == QUIC_TAG_SIZE, "a mark fits the tag");
+
+/* A packet with a mark, found in a buffer. */
+struct packet {
+	struct key *key;
+	uint8_t *start;
+	size_t len;
+	uint64_t number;
+	size_t cid_len;
+};
+
+static uint32_t magic;
+static bool seen_sendmsg;
+static bool any_left;
+
+static __thread uint8_t bounce[MAX_DGRAM];
+
+/* Called once, before any key is known: false if nothing can be marked. */
+bool tx_init(void)
+{
+	return getrandom(&magic, sizeof(magic), 0) == sizeof(magic);
+}
+
+/* Leave the packet as it is, for sendmsg() to deal with? */
+bool tx_leave(uint8_t *dest, const ngtcp2_crypto_aead_ctx *ctx,
+	      const uint8_t *plain, size_t plain_len, const uint8_t *nonce,
+	      const uint8_t *aad, size_t aad_len)
+{
+	size_t len = aad_len + plain_len + QUIC_TAG_SIZE;
+	size_t pn_len = (aad[0] & 3) + 1;
+	struct mark mark;
+	uint64_t number;
+	struct key *key;
+	bool ret = false;
+
+	pthread_mutex_lock(&lock);
+	key = map_get(&key_by_handle, ctx->native_handle);
+	if (!key)
+		goto out;
+	number = key_number(key, nonce);
+	ret = seen_sendmsg && !key->side->off && !key->expired &&
+	      ngtcp2_conn_get_handshake_completed(key->conn->ng) &&
+	      dest == aad + aad_len && len <= MAX_DGRAM &&
+	      aad_len > pn_len && number < PN_LIMIT &&
+	      aad_len - 1 - pn_len <= QUIC_MAX_CONNECTION_ID_SIZE;
+	key->conn->left = ret;
+	if (!ret) {
+		stats.library_packets++;
+		goto out;
+	}
+	mark.magic = magic;
+	mark.key_id = key->id;
+	mark.packet = number << 21 | (aad_len - 1 - pn_len) << 16 | len;
+	if (dest != plain)
+		memmove(dest, plain, plain_len);
+	memcpy(dest + plain_len, &mark, sizeof(mark));
+	any_left = true;
+out:
+	pthread_mutex_unlock(&lock);
+	return ret;
+}
+
+/* ngtcp2 asks for the mask of a packet right after having it encrypted. */
+bool tx_zero_mask(const ngtcp2_crypto_cipher_ctx *hp_ctx)
+{
+	struct conn *conn;
+	bool left;
+
+	pthread_mutex_lock(&lock);
+	conn = map_get(&conn_by_hp, hp_ctx->native_handle);
+	left = conn && conn->left;
+	pthread_mutex_unlock(&lock);
+	return left;
+}
+
+/* 0: no mark, sealed or none of our business. -1: ours, and beyond use. */
+static int find_mark(uint8_t *data, size_t len, struct packet *pkt)
+{
+	struct mark mark;
+
+	if (len < sizeof(mark))
+		return 0;
+	memcpy(&mark, data + len - sizeof(mark), sizeof(mark));
+	if (mark.magic != magic)
+		return 0;
+	pkt->key = map_get(&key_by_id, id_key(mark.key_id));
+	pkt->number = mark.packet >> 21;
+	pkt->cid_len = mark.packet >> 16 & 0x1f;
+	pkt->len = mark.packet & 0xffff;
+	pkt->start = data + len - pkt->len;
+	if (!pkt->key || pkt->len > len ||
+	    pkt->cid_len > QUIC_MAX_CONNECTION_ID_SIZE ||
+	    pkt->len < pkt->cid_len + 5 + QUIC_TAG_SIZE ||
+	    pkt->start[0] & 0x80)
+		return -1;
+	return 1;
+}
+
+/* What the kernel would have done, RFC 9001 sections 5.3 and 5.4 */
+static int seal(const struct packet *pkt)
+{
+	const struct conn *conn = pkt->key->conn;
+	size_t pn_len = (pkt->start[0] & 3) + 1;
+	size_t hdr_len = 1 + pkt->cid_len + pn_len;
+	uint8_t *pn = pkt->start + 1 + pkt->cid_len;
+	uint8_t nonce[QUIC_MAX_IV_SIZE];
+	uint8_t mask[NGTCP2_HP_SAMPLELEN];
+	size_t i;
+
+	memcpy(nonce, pkt->key->iv, sizeof(nonce));
+	for (i = 0; i < 8; i++)
+		nonce[sizeof(nonce) - 1 - i] ^= pkt->number >> (8 * i);
+	if (ngtcp2_crypto_encrypt(pkt->start + hdr_len, &conn->aead,
+				  &pkt->key->ctx, pkt->start + hdr_len,
+				  pkt->len - hdr_len - QUIC_TAG_SIZE,
+				  nonce, sizeof(nonce), pkt->start, hdr_len))
+		return -1;
+	if (REAL(ngtcp2_crypto_hp_mask)(mask, &conn->hp, &conn->tx.hp_ctx,
+					pn + 4))
+		return -1;
+	pkt->start[0] ^= mask[0] & 0x1f;
+	for (i = 0; i < pn_len; i++)
+		pn[i] ^= mask[1 + i];
+	return 0;
+}
+
+/*
+ * Let the kernel have the key of a packet, on this socket. If the connection
+ * moves to another socket, the key is there before it leaves the old one: to
+ * the kernel it stays one key, with one record of packet numbers.
+ */
+static int flow_get(const struct packet *pkt, int fd)
+{
+	struct quic_connection_info info = { 0 };
+	struct side *tx = pkt->key->side;
+
+	if (tx->fd != fd) {
+		if (flow_add(fd, pkt->key, &info))
+			return -1;
+		flow_del(pkt->key->conn, tx);
+		tx->fd = fd;
+		tx->first = pkt->key->gen;
+		tx->last = pkt->key->gen;
+		stats.flows++;
+	}
+	if (flow_sync(tx))
+		return -1;
+	/* The kernel keeps two generations. */
+	if (pkt->key->gen < tx->first || pkt->key->gen + 1 < tx->last) {
+		errno = ENOKEY;
+		return -1;
+	}
+	return 0;
+}
+
+/* Seal in a copy whatever has a mark, and send that. Called locked. */
+static ssize_t send_user(int fd, const struct msghdr *msg, int flags,
+			 const uint8_t *data, size_t len, size_t gso)
+{
+	struct iovec iov = { .iov_base = bounce, .iov_len = len };
+	struct msghdr copy = *msg;
+	unsigned int n = 0;
+	ssize_t ret;
+	size_t off;
+
+	if (data != bounce)
+		memcpy(bounce, data, len);
+	for (off = 0; off < len; off += gso) {
+		struct packet pkt;
+		int found;
+
+		found = find_mark(bounce + off,
+				  len - off < gso ? len - off : gso, &pkt);
+		if (found < 0 || (found && seal(&pkt))) {
+			stats.dropped_packets++;
+			pthread_mutex_unlock(&lock);
+			return len;
+		}
+		n += found;
+	}
+	pthread_mutex_unlock(&lock);
+
+	copy.msg_iov = &iov;
+	copy.msg_iovlen = 1;
+	ret = REAL(sendmsg)(fd, &copy, flags);
+	if (ret >= 0) {
+		stats.fallback_calls++;
+		stats.fallback_packets += n;
+	}
+	return ret;
+}
+
+/* sendmsg() with one more control message, ahead of the program's own. */
+static ssize_t send_kernel(int fd, const struct msghdr *msg, int flags,
+			   uint32_t flow_id, uint8_t cid_len, uint64_t number)
+{
+	struct quic_tx_ancillary_data *anc;
+	struct msghdr copy = *msg;
+	union {
+		struct cmsghdr hdr;
+		char data[CMSG_SPACE(sizeof(*anc)) + MAX_CONTROL];
+	} control;
+
+	memset(&control, 0, CMSG_SPACE(sizeof(*anc)));
+	control.hdr.cmsg_level = SOL_UDP;
+	control.hdr.cmsg_type = UDP_QUIC_ENCRYPT;
+	control.hdr.cmsg_len = CMSG_LEN(sizeof(*anc));
+	anc = (struct quic_tx_ancillary_data *)CMSG_DATA(&control.hdr);
+	anc->next_pkt_num = number;
+	anc->flags = QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID;
+	anc->conn_id_length = cid_len;
+	anc->flow_id = flow_id;
+	if (msg->msg_controllen)
+		memcpy(control.data + CMSG_SPACE(sizeof(*anc)),
+		       msg->msg_control, msg->msg_controllen);
+	copy.msg_control = &control;
+	copy.msg_controllen = CMSG_SPACE(sizeof(*anc)) + msg->msg_controllen;
+	return REAL(sendmsg)(fd, &copy, flags);
+}
+
+/* Size of the datagrams that the call makes out of its data */
+static size_t gso_size(int fd, const struct msghdr *msg, size_t len)
+{
+	struct cmsghdr *cmsg;
+	socklen_t opt_len = sizeof(int);
+	uint16_t size;
+	int val = 0;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg;
+	     cmsg = CMSG_NXTHDR((struct msghdr *)msg, cmsg)) {
+		if (cmsg->cmsg_level != SOL_UDP ||
+		    cmsg->cmsg_type != UDP_SEGMENT)
+			continue;
+		memcpy(&size, CMSG_DATA(cmsg), sizeof(size));
+		return size ? size : len;
+	}
+	if (getsockopt(fd, SOL_UDP, UDP_SEGMENT, &val, &opt_len) || val <= 0)
+		return len;
+	return val;
+}
+
+/* The data in one piece, as packets may straddle the pieces. */
+static uint8_t *one_piece(const struct msghdr *msg, size_t *len)
+{
+	size_t i, off = 0;
+
+	for (i = 0, *len = 0; i < msg->msg_iovlen; i++)
+		*len += msg->msg_iov[i].iov_len;
+	if (*len > MAX_DGRAM)	/* no datagram, sendmsg() will say so */
+		return NULL;
+	if (msg->msg_iovlen == 1)
+		return msg->msg_iov[0].iov_base;
+	for (i = 0; i < msg->msg_iovlen; i++) {
+		memcpy(bounce + off, msg->msg_iov[i].iov_base,
+		       msg->msg_iov[i].iov_len);
+		off += msg->msg_iov[i].iov_len;
+	}
+	return bounce;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct packet first = { 0 };
+	bool same = true, retried = false;
+	size_t len, gso, off, n = 0, n_marked = 0;
+	uint64_t expected = 0;
+	uint32_t flow_id;
+	uint8_t *data;
+	ssize_t ret;
+	int err;
+
+	seen_sendmsg = true;
+	if (!any_left)
+		return REAL(sendmsg)(fd, msg, flags);
+	data = one_piece(msg, &len);
+	if (!data || !len)
+		return REAL(sendmsg)(fd, msg, flags);
+	gso = gso_size(fd, msg, len);
+
+	pthread_mutex_lock(&lock);
+	for (off = 0; off < len; off += gso, n++) {
+		struct packet pkt;
+		int found;
+
+		found = find_mark(data + off,
+				  len - off < gso ? len - off : gso, &pkt);
+		if (found < 0) {
+			stats.dropped_packets++;
+			pthread_mutex_unlock(&lock);
+			return len;
+		}
+		if (!found)
+			continue;
+		if (!n_marked++)
+			first = pkt;
+		/* One key, one connection ID, numbers in order, alone. */
+		if (pkt.key != first.key || pkt.start != data + off ||
+		    pkt.number < expected || pkt.cid_len != first.cid_len ||
+		    memcmp(pkt.start + 1, first.start + 1, pkt.cid_len))
+			same = false;
+		expected = pkt.number + 1;
+	}
+	if (!n_marked) {
+		pthread_mutex_unlock(&lock);
+		return REAL(sendmsg)(fd, msg, flags);
+	}
+	if (!same || n_marked != n || msg->msg_controllen > MAX_CONTROL ||
+	    first.key->expired || first.key->side->off)
+		return send_user(fd, msg, flags, data, len, gso);
+again:
+	if (flow_get(&first, fd)) {
+		if (errno != ENOKEY)
+			give_up(first.key->side, errno);
+		return send_user(fd, msg, flags, data, len, gso);
+	}
+	flow_id = first.key->conn->flow_id;
+	pthread_mutex_unlock(&lock);
+
+	ret = send_kernel(fd, msg, flags, flow_id, first.cid_len, first.number);
+	if (ret >= 0) {
+		stats.kernel_calls++;
+		stats.kernel_packets += n;
+		stats.kernel_bytes += len;
+		if (n > stats.kernel_max_batch)
+			stats.kernel_max_batch = n;
+		return ret;
+	}
+
+	/*
+	 * Nothing was sent. What is about sealing is dealt with here; anything
+	 * else is what the program would have met without us. The connection
+	 * may have gone meanwhile, so look again.
+	 */
+	err = errno;
+	pthread_mutex_lock(&lock);
+	if (find_mark(data, n > 1 ? gso : len, &first) <= 0)
+		err = ECONNABORTED;
+	switch (err) {
+	case ENOENT:		/* another socket has the descriptor now, ... */
+	case EINVAL:		/* ... one that has no flow at all */
+	case ENOKEY:
+		if (!retried) {
+			retried = true;
+			flow_del(first.key->conn, first.key->side);
+			goto again;
+		}
+		give_up(first.key->side, err);
+		break;
+	case EALREADY:		/* sent again: the same bytes, sealed alike */
+		break;
+	case EKEYEXPIRED:
+		first.key->expired = true;
+		break;
+	case EOPNOTSUPP:
+		give_up(first.key->side, err);
+		break;
+	default:
+		stats.refused_calls++;
+		pthread_mutex_unlock(&lock);
+		errno = err;
+		return -1;
+	}
+	return send_user(fd, msg, flags, data, len, gso);
+}
+
+/* No other way out for a packet that was left unsealed. */
+ssize_t sendto(int fd, const void *buf, size_t len, int flags,
+	       const struct sockaddr *addr, socklen_t addr_len)
+{
+	struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
+	struct msghdr msg = {
+		.msg_name = (void *)addr,
+		.msg_namelen = addr ? addr_len : 0,
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+	};
+
+	if (!any_left)
+		return REAL(sendto)(fd, buf, len, flags, addr, addr_len);
+	return sendmsg(fd, &msg, flags);
+}
+
+ssize_t send(int fd, const void *buf, size_t len, int flags)
+{
+	return sendto(fd, buf, len, flags, NULL, 0);
+}
+
+int sendmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags)
+{
+	unsigned int i;
+	ssize_t ret;
+
+	if (!any_left)
+		return REAL(sendmmsg)(fd, vec, n, flags);
+	for (i = 0; i < n; i++) {
+		ret = sendmsg(fd, &vec[i].msg_hdr, flags);
+		if (ret < 0)
+			return i ? (int)i : -1;
+		vec[i].msg_len = ret;
+	}
+	return n;
+}
