@@ -361,7 +361,11 @@ static void take_packets(const struct msghdr *msg, size_t len,
 	for (i = 0, off = 0; i < r->n_packets && off < len; i++, off += size)
 		take_packet(msg, off, len - off < size ? len - off : size,
 			    &r->packets[i], peek);
-	stats.rx_no_element += !r->n_packets && !peek;
+	/* Another socket has the descriptor now? */
+	if (!r->n_packets) {
+		last_no_flow = true;
+		stats.rx_no_element += !peek;
+	}
 	n = stats.rx_status[QUIC_RX_OPENED] - n;
 	stats.rx_calls += !!n;
 	if (n > stats.rx_max_batch)

@@ -334,16 +334,26 @@ static size_t long_len(const uint8_t *p, const uint8_t *end,
 	return p + val - start;
 }
 
+/* Clients may fill datagrams with anything behind long header packets, RFC 9000
+ * 14.1; aioquic does so with zeros.
+ */
+static bool is_padding(const uint8_t *p, const uint8_t *end)
+{
+	while (p < end && !*p)
+		p++;
+	return p == end;
+}
+
 static void datagram(struct path *path, const uint8_t *p, size_t len)
 {
-	const uint8_t *end = p + len;
+	const uint8_t *start = p, *end = p + len;
 	unsigned long in_this = 0;
 	size_t n;
 
 	n_datagrams++;
 	if (len > max_payload)
 		max_payload = len;
-	while (p < end) {
+	while (p < end && (p == start || !is_padding(p, end))) {
 		if (*p & 0x80) {
 			n = long_len(p, end, path);
 			n_long++;

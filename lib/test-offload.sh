@@ -7,7 +7,8 @@
 # Run as root, in a machine of its own, after make. test/fake_kernel.so injects
 # errors, and seals and opens if the kernel has no quic-crypto.
 # TEST_KB: size of the file (default 2000; key updates take ten times that).
-# Arguments: names of tests, to run only these.
+# Arguments: names of tests, to run only these; rx for those that begin with rx_,
+# tx for all others.
 
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
@@ -377,26 +378,31 @@ t_checker_sees_plaintext() {
 	[ "$(value "$T/wire" wire_not_opened)" -gt 0 ]
 }
 
-# Calls that gtlsserver does not make
-t_unit() {
+# unit PROGRAM: calls that gtlsserver and gtlsclient do not make
+unit() {
 	case $BASE in
 	"$LIB") after= ;;
 	*) after=:$PWD/test/fake_kernel.so ;;
 	esac
 	LD_PRELOAD=$LIB:$PWD/test/fake_ngtcp2.so$after \
-		QUIC_OFFLOAD_STATS=$T/offload \
-		test/offload_unit >"$T/unit" 2>&1
+		QUIC_OFFLOAD_STATS=$T/offload "$1" >"$T/unit" 2>&1
 	status=$?
 	sed 's/^/# /' "$T/unit"
-	[ $status -eq 0 ] || return 1
-	[ "$(value "$T/offload" kernel_packets)" -gt 0 ] &&
+	return $status
+}
+
+t_unit() {
+	unit test/offload_unit &&
+		[ "$(value "$T/offload" kernel_packets)" -gt 0 ] &&
 		[ "$(value "$T/offload" fallback_packets)" -gt 0 ] &&
 		[ "$(value "$T/offload" dropped_packets)" -eq 1 ]
 }
 
-t_no_flow_left() {
-	[ -e $STAT ] || return 4
-	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ]
+t_rx_unit() {
+	unit test/offload_rx_unit &&
+		[ "$(value "$T/offload" rx_key_phase)" -eq 1 ] &&
+		[ "$(value "$T/offload" rx_stray_packets)" -eq 1 ] &&
+		[ "$(value "$T/offload" rx_refused_packets)" -eq 1 ]
 }
 
 # ----- reception -----
@@ -521,7 +527,7 @@ t_rx_key_updates_of_client() {
 t_rx_packet_loss() {
 	both_sides
 	begin -r 0.02 -t 0.02 && down file -r 0.02 -t 0.02 && end &&
-		kernel_opened server && kernel_opened client && counted &&
+		kernel_opened client && kernel_opened server && counted &&
 		[ "$(value "$T/client-offload" rx_used_packets)" -lt \
 			"$rx_kernel" ] || return 1
 	begin -r 0.02 -t 0.02 && up file -r 0.02 -t 0.02 && end &&
@@ -543,10 +549,12 @@ t_rx_bad_network() {
 	return $status
 }
 
+# The client has another socket. Its library opens what it has received there
+# before it gave the kernel the keys.
 t_rx_migration() {
 	both_sides
 	begin && up file --change-local-addr=3ms && end &&
-		kernel_opened client && kernel_opened server && counted &&
+		kernel_opened client && kernel_opened server 100 && counted &&
 		[ "$(value "$T/client-offload" rx_flows)" -ge 2 ]
 }
 
@@ -554,7 +562,7 @@ t_rx_nat_rebinding() {
 	both_sides
 	begin && down file --change-local-addr=20ms --nat-rebinding \
 		--delay-stream=100ms && end &&
-		kernel_opened client && kernel_opened server && counted &&
+		kernel_opened client && kernel_opened server 100 && counted &&
 		[ "$(value "$T/client-offload" rx_flows)" -ge 2 ]
 }
 
@@ -585,7 +593,8 @@ t_rx_parallel() {
 }
 
 # garbage NUMBER: start to send that many packets of each kind, see garbage.py,
-# to the server. They come from a port that the capture leaves out.
+# to the server, while its client downloads. They come from a port that the capture
+# leaves out.
 OTHER_PORT=4499
 garbage() {
 	/usr/bin/python3 test/garbage.py lo "$PORT" 18 $OTHER_PORT "$1" \
@@ -594,10 +603,11 @@ garbage() {
 	wait_for 60 grep -q ready "$T/garbage"
 }
 
-# What has no key must not disturb, however often it comes.
+# What has no key must not disturb, however often it comes. A packet that is sent
+# again very late does not open, as its number is taken for another one.
 t_rx_garbage() {
 	server_only
-	begin && garbage 200 && up large && end || return 1
+	begin && garbage 100 && down large && end || return 1
 	wait $garbage || says "$(cat "$T/garbage.log")" || return 1
 	again=$(value "$T/garbage" again)
 	forged=$((3 * again))
@@ -611,8 +621,10 @@ t_rx_garbage() {
 	echo "# $rx_wire packets of the client, $again of them sent again," \
 		"$forged forged; opened by the kernel $rx_kernel, by the" \
 		"library $rx_library, not opened $bad"
-	[ "$again" -eq 200 ] && [ $bad -eq $forged ] && counted &&
-		[ $((rx_kernel + rx_library)) -eq $((rx_wire + again)) ]
+	[ "$again" -gt 10 ] && [ $bad -ge $forged ] && counted &&
+		[ $((rx_kernel + rx_library)) -gt $((rx_wire + again / 2)) ] &&
+		[ $((rx_kernel + rx_library + bad)) -eq \
+			$((rx_wire + again + forged)) ]
 }
 
 # Too many forged packets: the kernel opens no more, and the library has a limit
@@ -622,14 +634,14 @@ t_rx_key_limit() {
 	[ -e $limit ] || return 4
 	echo 50 >$limit
 	server_only
-	begin && garbage 200 && up large && end
+	begin && garbage 100 && down large && end
 	status=$?
 	echo 0 >$limit
 	wait $garbage
 	[ $status -eq 0 ] && counted &&
 		[ "$(value "$T/offload" rx_key_limit)" -gt 0 ] &&
 		[ "$(value "$T/offload" rx_kernel_packets)" -gt 0 ] &&
-		[ "$(value "$T/offload" rx_library_packets)" -gt 100 ]
+		[ "$(value "$T/offload" rx_library_packets)" -gt 50 ]
 }
 
 # The server is killed and comes again: it knows the connection no more, and
@@ -670,8 +682,9 @@ t_rx_only() {
 t_rx_tx_only() {
 	export QUIC_OFFLOAD=tx
 	both_sides
-	begin && down file && end && by_kernel && library_opened server &&
-		library_opened client
+	begin && down file && end && by_kernel && counted &&
+		[ "$(value "$T/offload" rx_flows)" -eq 0 ] &&
+		[ "$(value "$T/client-offload" rx_flows)" -eq 0 ]
 }
 
 t_rx_flow_limit() {
@@ -692,6 +705,12 @@ t_rx_add_refused() {
 	export FAKE_KERNEL_ADD_RX=95
 	begin && up file && end && library_opened client &&
 		grep -q 'the library opens' "$T/server.log"
+}
+
+t_no_flow_left() {
+	[ -e $STAT ] || return 4
+	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ] &&
+		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ]
 }
 
 # ----- run them -----
@@ -716,9 +735,13 @@ head -c "$((TEST_KB * 1000))" /dev/urandom >"$T/www/file"
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	cat "$T/www/file"
 done >"$T/www/large"
-# shellcheck disable=SC2046
-[ $# -gt 0 ] || set -- $(sed -n 's/^t_\([a-z0-9_]*\)().*/\1/p' \
-	test-offload.sh)
+names=$(sed -n 's/^t_\([a-z0-9_]*\)().*/\1/p' test-offload.sh)
+# shellcheck disable=SC2046,SC2086
+case $* in
+"")	set -- $names ;;
+rx)	set -- $(printf '%s\n' $names | grep '^rx_') no_flow_left ;;
+tx)	set -- $(printf '%s\n' $names | grep -v '^rx_') ;;
+esac
 
 echo "KTAP version 1"
 echo "1..$#"

@@ -36,7 +36,8 @@ guest_debug
 
 demo="cd /usr/src/quic && DEMO_MB=5 DEMO_PY_MB=2"
 guest_tests interop kunit.enable=0 <<END
-900 interposer cd /usr/src/quic && ./test-offload.sh
+900 interposer-sends cd /usr/src/quic && ./test-offload.sh tx
+900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
 900 demo $demo ./demo-guest.sh
 900 demo-netdevsim $demo DEMO_DEV=netdevsim ./demo-guest.sh
 END

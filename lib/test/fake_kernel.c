@@ -2,12 +2,14 @@
 /*
  * Inject errors of the kernel's side into quic_offload.so: preload this after
  * it. Calls that are not made to fail go to the kernel. If that has no
- * quic-crypto, this library seals the packets itself, so that the interposer
- * can be tested on any kernel. It does so for calls as quic_offload.so makes
- * them (UDP_QUIC_ENCRYPT first, flow_id, tag room) and checks nothing.
+ * quic-crypto, this library seals and opens the packets itself, so that the
+ * interposer can be tested on any kernel. It does so for calls as
+ * quic_offload.so makes them (UDP_QUIC_ENCRYPT first, flow_id, tag room; control
+ * buffers that are large enough) and checks nothing.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
+ * FAKE_KERNEL_ADD_RX=errno	UDP_QUIC_ADD_RX_CONNECTION fails
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
  *				wire checker must notice
@@ -25,11 +27,26 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+#define N_GENS		4
+#define N_CIDS		16
+#define N_PACKETS	128
+
+struct cid {
+	uint8_t data[QUIC_MAX_CONNECTION_ID_SIZE];	/* right-aligned */
+	uint8_t len;
+};
+
 struct flow {
 	struct flow *next;
 	int fd;
 	uint32_t id;
-	struct quic_pkt_keys keys[2];	/* at generation & 1 */
+	bool receives;
+	struct quic_pkt_keys keys[N_GENS];	/* at generation % N_GENS */
+	/* Of reception only */
+	uint64_t expected;
+	uint8_t gen;			/* opened last */
+	struct cid cids[N_CIDS];
+	unsigned int n_cids;
 };
 
 static struct flow *flows;
@@ -49,44 +66,126 @@ static int fail(int err)
 }
 
 /* A pointer to the flow's pointer in the list, or to the end of the list */
-static struct flow **flow_find(int fd, uint32_t id)
+static struct flow **flow_find(int fd, uint32_t id, bool receives)
 {
 	struct flow **p;
 
 	for (p = &flows; *p; p = &(*p)->next)
-		if ((*p)->fd == fd && (*p)->id == id)
+		if ((*p)->fd == fd && (*p)->id == id &&
+		    (*p)->receives == receives)
 			break;
 	return p;
 }
 
-static int flow_add(int fd, const struct quic_connection_info *info)
+static struct flow *flow_get(int fd, uint32_t id, bool receives)
 {
-	struct flow **p = flow_find(fd, info->key.flow_id);
-	struct quic_pkt_keys *keys;
+	struct flow **p = flow_find(fd, id, receives);
 
 	if (!*p)
 		*p = calloc(1, sizeof(**p));
 	if (!*p)
-		return fail(ENOMEM);
+		abort();
 	(*p)->fd = fd;
-	(*p)->id = info->key.flow_id;
-	keys = &(*p)->keys[info->conn_payload_key_gen & 1];
+	(*p)->id = id;
+	(*p)->receives = receives;
+	return *p;
+}
+
+static void flow_set_key(struct flow *flow,
+			 const struct quic_connection_info *info)
+{
+	struct quic_pkt_keys *keys;
+
+	keys = &flow->keys[info->conn_payload_key_gen % N_GENS];
 	keys->cipher = info->cipher_type;
 	memcpy(keys->key, info->payload_key, sizeof(keys->key));
 	memcpy(keys->iv, info->payload_iv, sizeof(keys->iv));
 	memcpy(keys->hp, info->header_key, sizeof(keys->hp));
+}
+
+static int flow_add(int fd, const struct quic_connection_info *info)
+{
+	struct flow *flow = flow_get(fd, info->key.flow_id, false);
+
+	flow_set_key(flow, info);
+	memset(&flow->keys[(info->conn_payload_key_gen + 2) % N_GENS], 0,
+	       sizeof(flow->keys[0]));
 	return 0;
 }
 
-static int flow_del(int fd, const struct quic_connection_info *info)
+static int flow_del(int fd, const struct quic_connection_info *info,
+		    bool receives)
 {
-	struct flow **p = flow_find(fd, info->key.flow_id), *flow = *p;
+	struct flow **p = flow_find(fd, info->key.flow_id, receives);
+	struct flow *flow = *p;
 
 	if (!flow)
 		return fail(ENOENT);
 	*p = flow->next;
 	free(flow);
 	return 0;
+}
+
+static int cid_add(int fd, const struct quic_connection_info_key *key)
+{
+	struct flow *flow = *flow_find(fd, key->flow_id, true);
+	struct cid *cid;
+
+	if (!flow)
+		return fail(ENOENT);
+	if (flow->n_cids == N_CIDS)
+		return fail(ENOSPC);
+	cid = &flow->cids[flow->n_cids++];
+	memcpy(cid->data, key->conn_id, sizeof(cid->data));
+	cid->len = key->conn_id_length;
+	return 0;
+}
+
+static int cid_del(int fd, const struct quic_connection_info_key *key)
+{
+	struct flow *flow = *flow_find(fd, key->flow_id, true);
+	unsigned int i;
+
+	for (i = 0; flow && i < flow->n_cids; i++) {
+		if (memcmp(flow->cids[i].data, key->conn_id,
+			   sizeof(key->conn_id)))
+			continue;
+		flow->cids[i] = flow->cids[--flow->n_cids];
+		return 0;
+	}
+	return fail(ENOENT);
+}
+
+static int rx_add(int fd, const struct quic_connection_info *info)
+{
+	struct flow *flow = *flow_find(fd, info->key.flow_id, true);
+
+	if (info->key.flags & QUIC_CONN_ALIAS)
+		return cid_add(fd, &info->key);
+	if (!flow) {
+		flow = flow_get(fd, info->key.flow_id, true);
+		flow->expected = info->next_pkt_num;
+		flow->gen = info->conn_payload_key_gen;
+		cid_add(fd, &info->key);
+	} else if (info->conn_payload_key_gen != (uint8_t)(flow->gen + 1)) {
+		return fail(EINVAL);
+	}
+	flow_set_key(flow, info);
+	return 0;
+}
+
+static int rx_del(int fd, const struct quic_connection_info *info)
+{
+	struct flow *flow = *flow_find(fd, info->key.flow_id, true);
+
+	if (info->key.flags & QUIC_CONN_ALIAS)
+		return cid_del(fd, &info->key);
+	if (!(info->key.flags & QUIC_CONN_GENERATION))
+		return flow_del(fd, info, true);
+	if (flow)
+		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
+		       sizeof(flow->keys[0]));
+	return flow ? 0 : fail(ENOENT);
 }
 
 static int attach(int fd, const void *name, socklen_t len)
@@ -97,6 +196,21 @@ static int attach(int fd, const void *name, socklen_t len)
 	return stand_in ? 0 : ret;
 }
 
+/* Options of connections */
+static int set_connection(int fd, int name, const void *val)
+{
+	switch (name) {
+	case UDP_QUIC_ADD_TX_CONNECTION:
+		return flow_add(fd, val);
+	case UDP_QUIC_DEL_TX_CONNECTION:
+		return flow_del(fd, val, false);
+	case UDP_QUIC_ADD_RX_CONNECTION:
+		return rx_add(fd, val);
+	default:
+		return rx_del(fd, val);
+	}
+}
+
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	if (level == SOL_UDP && name == UDP_ULP) {
@@ -104,14 +218,18 @@ int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 			return fail(env("FAKE_KERNEL_ULP"));
 		return attach(fd, val, len);
 	}
-	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION) {
-		if (env("FAKE_KERNEL_ADD"))
-			return fail(env("FAKE_KERNEL_ADD"));
-		if (stand_in)
-			return flow_add(fd, val);
-	}
-	if (level == SOL_UDP && name == UDP_QUIC_DEL_TX_CONNECTION && stand_in)
-		return flow_del(fd, val);
+	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION &&
+	    env("FAKE_KERNEL_ADD"))
+		return fail(env("FAKE_KERNEL_ADD"));
+	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION &&
+	    env("FAKE_KERNEL_ADD_RX"))
+		return fail(env("FAKE_KERNEL_ADD_RX"));
+	if (level == SOL_UDP && stand_in &&
+	    (name == UDP_QUIC_ADD_TX_CONNECTION ||
+	     name == UDP_QUIC_DEL_TX_CONNECTION ||
+	     name == UDP_QUIC_ADD_RX_CONNECTION ||
+	     name == UDP_QUIC_DEL_RX_CONNECTION))
+		return set_connection(fd, name, val);
 	return REAL(setsockopt)(fd, level, name, val, len);
 }
 
@@ -148,6 +266,8 @@ static int seal(const struct flow *flow, size_t cid_len, uint64_t expected,
 		n = len - off < gso ? len - off : gso;
 		keys = &flow->keys[!!(*pkt & 4)];
 		if (!keys->cipher)
+			keys += 2;
+		if (!keys->cipher)
 			return fail(ENOKEY);
 		expected = quic_pkt_number(expected, pkt + 1 + cid_len,
 					   (*pkt & 3) + 1);
@@ -160,7 +280,7 @@ static int seal(const struct flow *flow, size_t cid_len, uint64_t expected,
 static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 			   const struct quic_tx_ancillary_data *anc)
 {
-	struct flow *flow = *flow_find(fd, anc->flow_id);
+	struct flow *flow = *flow_find(fd, anc->flow_id, false);
 	static uint8_t buf[65536];
 	struct iovec iov = { .iov_base = buf };
 	struct msghdr copy = *msg;
@@ -209,4 +329,187 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (env("FAKE_KERNEL_LEAK"))
 		return REAL(sendmsg)(fd, &rest, flags);
 	return send_sealed(fd, &rest, flags, &anc);
+}
+
+/* ----- reception ----- */
+
+static bool has_rx_flows(int fd)
+{
+	struct flow *flow;
+
+	for (flow = flows; flow; flow = flow->next)
+		if (flow->fd == fd && flow->receives)
+			return true;
+	return false;
+}
+
+/* The flow that has the connection ID of a packet */
+static struct flow *rx_match(int fd, const uint8_t *pkt, size_t len,
+			     uint8_t *cid_len)
+{
+	struct flow *flow;
+	unsigned int i;
+
+	for (flow = flows; flow; flow = flow->next) {
+		for (i = 0; i < flow->n_cids; i++) {
+			const struct cid *cid = &flow->cids[i];
+
+			*cid_len = cid->len;
+			if (flow->fd == fd && len > cid->len &&
+			    !memcmp(pkt + 1, cid->data + sizeof(cid->data) -
+				    cid->len, cid->len))
+				return flow;
+		}
+	}
+	*cid_len = 0;
+	return NULL;
+}
+
+/* Open a packet whose header is in @hdr, in place. */
+static void rx_open_payload(struct flow *flow, uint8_t *pkt, size_t len,
+			    const uint8_t *hdr, size_t hdr_len,
+			    struct quic_rx_packet *result)
+{
+	bool next = !!(hdr[0] & 4) != (flow->gen & 1);
+	uint8_t gen = flow->gen + next;
+	const struct quic_pkt_keys *keys = &flow->keys[gen % N_GENS];
+	static uint8_t plain[65536];
+
+	if (!keys->cipher) {
+		memcpy(pkt, hdr, hdr_len);
+		result->status = QUIC_RX_KEY_PHASE;
+		return;
+	}
+	result->status = QUIC_RX_AUTH_FAILED;
+	if (!quic_pkt_open_payload(keys, result->pkt_num, hdr, hdr_len, pkt,
+				   len, plain))
+		return;
+	memcpy(pkt, hdr, hdr_len);
+	memcpy(pkt + hdr_len, plain, len - hdr_len - QUIC_PKT_TAG);
+	result->status = QUIC_RX_OPENED;
+	result->key_gen = gen;
+	flow->gen = gen;
+	if (result->pkt_num >= flow->expected)
+		flow->expected = result->pkt_num + 1;
+}
+
+static void rx_open(int fd, uint8_t *pkt, size_t len,
+		    struct quic_rx_packet *result)
+{
+	uint8_t hdr[QUIC_PKT_HDR];
+	struct flow *flow;
+	size_t hdr_len;
+
+	memset(result, 0, sizeof(*result));
+	result->status = QUIC_RX_NOT_1RTT;
+	if (!len || pkt[0] & 0x80)
+		return;
+	result->status = QUIC_RX_NO_FLOW;
+	flow = rx_match(fd, pkt, len, &result->conn_id_length);
+	if (!flow)
+		return;
+	result->flow_id = flow->id;
+	result->status = QUIC_RX_TOO_SHORT;
+	hdr_len = quic_pkt_open_header(&flow->keys[flow->gen % N_GENS],
+				       result->conn_id_length, pkt, len, hdr);
+	if (!hdr_len)
+		return;
+	result->pkt_num_length = (hdr[0] & 3) + 1;
+	result->pkt_num = quic_pkt_number(flow->expected,
+					  hdr + 1 + result->conn_id_length,
+					  result->pkt_num_length);
+	rx_open_payload(flow, pkt, len, hdr, hdr_len, result);
+}
+
+/* One of the pieces of a message after the other, from or to @buf */
+static void copy_pieces(const struct msghdr *msg, uint8_t *buf, size_t len,
+			bool to_msg)
+{
+	size_t i, n;
+
+	for (i = 0; i < msg->msg_iovlen && len; i++, buf += n, len -= n) {
+		void *data = msg->msg_iov[i].iov_base;
+
+		n = msg->msg_iov[i].iov_len;
+		n = len < n ? len : n;
+		memcpy(to_msg ? data : buf, to_msg ? buf : data, n);
+	}
+}
+
+/* The control message, ahead of those of the kernel, which are in @others */
+static void rx_set_control(struct msghdr *msg, const struct msghdr *others,
+			   const struct quic_rx_packet *packets, size_t n)
+{
+	struct cmsghdr *cmsg = msg->msg_control;
+	size_t space = CMSG_SPACE(n * sizeof(*packets));
+
+	cmsg->cmsg_level = SOL_UDP;
+	cmsg->cmsg_type = UDP_QUIC_DECRYPT;
+	cmsg->cmsg_len = CMSG_LEN(n * sizeof(*packets));
+	memcpy(CMSG_DATA(cmsg), packets, n * sizeof(*packets));
+	memcpy((char *)cmsg + space, others->msg_control,
+	       others->msg_controllen);
+	msg->msg_controllen = space + others->msg_controllen;
+}
+
+static size_t gro_size(struct msghdr *msg, size_t len)
+{
+	struct cmsghdr *cmsg;
+	int size;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		if (cmsg->cmsg_level != SOL_UDP || cmsg->cmsg_type != UDP_GRO)
+			continue;
+		memcpy(&size, CMSG_DATA(cmsg), sizeof(size));
+		return size;
+	}
+	return len;
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	static struct quic_rx_packet packets[N_PACKETS];
+	static uint8_t buf[65536];
+	struct msghdr copy = *msg;
+	char control[512];
+	size_t off, n, size;
+	ssize_t ret;
+
+	if (!stand_in || !has_rx_flows(fd) ||
+	    msg->msg_controllen < CMSG_SPACE(sizeof(packets)))
+		return REAL(recvmsg)(fd, msg, flags);
+	copy.msg_control = control;
+	copy.msg_controllen = msg->msg_controllen -
+			      CMSG_SPACE(sizeof(packets));
+	ret = REAL(recvmsg)(fd, &copy, flags);
+	if (ret < 0)
+		return ret;
+	copy_pieces(msg, buf, ret, false);
+	size = gro_size(&copy, ret);
+	for (off = 0, n = 0; off < (size_t)ret; off += size, n++)
+		rx_open(fd, buf + off,
+			ret - off < size ? ret - off : size, &packets[n]);
+	copy_pieces(msg, buf, ret, true);
+	msg->msg_namelen = copy.msg_namelen;
+	msg->msg_flags = copy.msg_flags;
+	rx_set_control(msg, &copy, packets, n);
+	return ret;
+}
+
+int recvmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags,
+	     struct timespec *timeout)
+{
+	unsigned int i;
+	ssize_t ret;
+
+	if (!stand_in || !has_rx_flows(fd))
+		return REAL(recvmmsg)(fd, vec, n, flags, timeout);
+	for (i = 0; i < n; i++) {
+		ret = recvmsg(fd, &vec[i].msg_hdr,
+			      i ? flags | MSG_DONTWAIT : flags);
+		if (ret < 0)
+			return i ? (int)i : -1;
+		vec[i].msg_len = ret;
+	}
+	return n;
 }

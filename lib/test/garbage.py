@@ -4,27 +4,30 @@
 
 usage: garbage.py INTERFACE PORT CID_LENGTH FROM_PORT NUMBER
 
-Looks on INTERFACE for short header packets to PORT, and answers each of the
-first NUMBER ones with a packet of each kind, from FROM_PORT: one that has
-nothing but the connection ID, one that is cut short, one with a byte that was
-changed, and the packet once more as it was. Prints how many of each it has sent.
+Looks on INTERFACE for short header packets to PORT, and answers NUMBER of them
+with a packet of each kind, from FROM_PORT: the packet once more as it was, one
+that has nothing but the connection ID, one that is cut short, and one with a bit
+that was changed. Ends when there is nothing more to answer, and prints how many
+of each it has sent.
 """
 import os
 import random
 import socket
+import struct
 import sys
 
 ETH_P_ALL = 3
 TAG = 16
 
 
-def udp_payload(frame, port):
-    """Of a frame with an Ethernet header and IPv4: address and data, or None"""
+def udp_payload(frame, port, from_port):
+    """Address and data of a frame to port that is not our own, or None"""
     packet = frame[14:]
     header = (packet[0] & 15) * 4
     if packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_UDP:
         return None
-    if int.from_bytes(packet[header + 2:header + 4], "big") != port:
+    source, dest = struct.unpack_from("!HH", packet, header)
+    if dest != port or source == from_port:
         return None
     return socket.inet_ntoa(packet[16:20]), packet[header + 8:]
 
@@ -50,18 +53,23 @@ def main():
     interface, port, cid_len, from_port, number = sys.argv[1], *map(int, sys.argv[2:6])
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
     tap.bind((interface, 0))
+    tap.settimeout(60)
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     out.bind(("0.0.0.0", from_port))
-    kinds = random_payload, cut, changed, again
+    kinds = again, random_payload, cut, changed
     sent = dict.fromkeys(kinds, 0)
     print("ready", flush=True)
     while number:
-        frame, address = tap.recvfrom(65536)
+        try:
+            frame, address = tap.recvfrom(65536)
+        except TimeoutError:
+            break
+        tap.settimeout(5)
         if address[2] != socket.PACKET_OUTGOING:
             continue
-        found = udp_payload(frame, port)
+        found = udp_payload(frame, port, from_port)
         # A GSO datagram is no packet.
-        if not found or not 1 + cid_len + 4 + 16 + TAG <= len(found[1]) <= 1500 or found[1][0] & 0x80:
+        if not found or not 1 + cid_len + 4 + TAG < len(found[1]) <= 1500 or found[1][0] & 0x80:
             continue
         number -= 1
         for kind in kinds:

@@ -15,102 +15,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
-#include <ngtcp2/ngtcp2.h>
-#include <ngtcp2/ngtcp2_crypto.h>
+#include "peer.h"
 
-#include "../quic_pkt.h"
-#include "../quic_uapi.h"
-
-#define CID_LEN		8
-#define PN_LEN		2
-#define HDR_LEN		(1 + CID_LEN + PN_LEN)
-#define PKT_LEN		300
-#define MAX_GENS	6
-
-struct peer {
-	ngtcp2_conn *conn;		/* an address, nothing more */
-	uint8_t secret[MAX_GENS][32];
-	struct quic_pkt_keys keys[MAX_GENS];
-	ngtcp2_crypto_aead_ctx ctx[MAX_GENS];
-	ngtcp2_crypto_cipher_ctx hp_ctx;
-	uint8_t cid[CID_LEN];
-	unsigned int newest;
-};
-
-static const ngtcp2_crypto_ctx *crypto;
 static int tx, rx;
 static struct sockaddr_in to;
-static unsigned int n_test, n_failed;
-
-static void check(bool ok, const char *name)
-{
-	n_test++;
-	printf("%s %u %s\n", ok ? "ok" : "not ok", n_test, name);
-	n_failed += !ok;
-}
-
-static void need(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	printf("Bail out! %s\n", what);
-	exit(1);
-}
-
-static void expand(uint8_t *dest, size_t len, const uint8_t *secret,
-		   const char *label)
-{
-	uint8_t info[64] = { 0, len };
-	int n = snprintf((char *)info + 3, 60, "tls13 %s", label);
-
-	info[2] = n;
-	need(!ngtcp2_crypto_hkdf_expand(dest, len, &crypto->md, secret, 32,
-					info, n + 4), "hkdf");
-}
-
-static void start(struct peer *p, const char *name)
-{
-	struct quic_pkt_keys *keys = &p->keys[0];
-	gnutls_datum_t hp_key = { keys->hp, 16 };
-	gnutls_cipher_hd_t hd;
-
-	memset(p, 0, sizeof(*p));
-	p->conn = malloc(1);
-	memset(p->secret[0], name[0], 32);
-	memset(p->cid, name[1], CID_LEN);
-	keys->cipher = TLS_CIPHER_AES_GCM_128;
-	expand(keys->key, 16, p->secret[0], "quic key");
-	expand(keys->iv, 12, p->secret[0], "quic iv");
-	expand(keys->hp, 16, p->secret[0], "quic hp");
-	need(!ngtcp2_crypto_aead_ctx_encrypt_init(&p->ctx[0], &crypto->aead,
-						  keys->key, 12), "aead");
-	need(!gnutls_cipher_init(&hd, GNUTLS_CIPHER_AES_128_CBC, &hp_key,
-				 NULL), "cipher");
-	p->hp_ctx.native_handle = hd;
-	ngtcp2_conn_install_tx_key(p->conn, p->secret[0], 32, &p->ctx[0],
-				   keys->iv, 12, &p->hp_ctx);
-}
-
-static void update(struct peer *p)
-{
-	uint8_t rx_secret[32], rx_key[64], tx_key[64], rx_iv[12];
-	ngtcp2_crypto_aead_ctx rx_ctx;
-	unsigned int g = p->newest;
-	struct quic_pkt_keys *next;
-
-	need(g + 1 < MAX_GENS, "generations");
-	next = &p->keys[g + 1];
-	*next = p->keys[g];
-	need(!ngtcp2_crypto_update_key(p->conn, rx_secret, p->secret[g + 1],
-				       &rx_ctx, rx_key, rx_iv, &p->ctx[g + 1],
-				       tx_key, next->iv, p->secret[g],
-				       p->secret[g], 32), "update_key");
-	memcpy(next->key, tx_key, 16);
-	ngtcp2_crypto_aead_ctx_free(&rx_ctx);
-	p->newest++;
-}
 
 /* What ngtcp2_ppe_final() does */
 static void build(struct peer *p, unsigned int gen, uint64_t pn, uint8_t *pkt,
@@ -125,10 +33,10 @@ static void build(struct peer *p, unsigned int gen, uint64_t pn, uint8_t *pkt,
 	memset(pkt + HDR_LEN, 'x', len - HDR_LEN);
 	quic_pkt_nonce(nonce, p->keys[gen].iv, pn);
 	need(!ngtcp2_crypto_encrypt_cb(pkt + HDR_LEN, &crypto->aead,
-				       &p->ctx[gen], pkt + HDR_LEN,
+				       &p->tx_ctx[gen], pkt + HDR_LEN,
 				       len - HDR_LEN - 16, nonce, 12, pkt,
 				       HDR_LEN), "encrypt_cb");
-	need(!ngtcp2_crypto_hp_mask(mask, &crypto->hp, &p->hp_ctx,
+	need(!ngtcp2_crypto_hp_mask(mask, &crypto->hp, &p->tx_hp_ctx,
 				    pkt + HDR_LEN - PN_LEN + 4), "hp_mask");
 	quic_pkt_apply_mask(pkt, CID_LEN, PN_LEN, mask);
 }
@@ -220,8 +128,8 @@ int main(void)
 	need(rx >= 0 && tx >= 0 &&
 	     !bind(rx, (struct sockaddr *)&to, sizeof(to)) &&
 	     !getsockname(rx, (struct sockaddr *)&to, &to_len), "sockets");
-	start(&a, "sA");
-	start(&b, "tB");
+	peer_start(&a, "sA");
+	peer_start(&b, "tB");
 
 	printf("KTAP version 1\n1..20\n");
 
@@ -264,7 +172,7 @@ int main(void)
 	check(sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 0, 30) &&
 	      got(&b, 0, 30), "packets of two connections");
 
-	update(&a);
+	peer_update(&a);
 	build(&a, 0, 31, buf, PKT_LEN);
 	build(&a, 1, 32, buf + PKT_LEN, PKT_LEN);
 	check(sent(buf, 2 * PKT_LEN, PKT_LEN) && got(&a, 0, 31) &&
@@ -321,7 +229,7 @@ int main(void)
 	      got(&a, 1, 40) && got(&a, 1, 41), "sendmmsg()");
 
 	/* A third connection to the same address with b's connection ID */
-	start(&c, "uB");
+	peer_start(&c, "uB");
 	build(&b, 0, 31, buf, PKT_LEN);
 	build(&c, 0, 31, buf + PKT_LEN, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 0, 31) &&
@@ -330,8 +238,8 @@ int main(void)
 
 	/* Built, not sent, and then the kernel forgets the key */
 	build(&b, 0, 32, buf, PKT_LEN);
-	update(&b);
-	update(&b);
+	peer_update(&b);
+	peer_update(&b);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 0, 32), "a retired key");
 	build(&b, 2, 33, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 33), "the next but one");
