@@ -183,7 +183,7 @@ check_all() {
 		check_opened server "$sealed" "$T/client-offload"
 		all=$((all + kernel))
 	}
-	[ "$opened" -eq $all ]
+	[ "$opened" -eq "$all" ]
 	result $? "$name: the counters say so, too: $opened" "not $all"
 	result $gone "$name: no flow is left behind"
 }

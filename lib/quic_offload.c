@@ -62,7 +62,8 @@
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 struct stats stats;
-struct map conn_by_ng, conn_by_hp, conn_by_flow, key_by_handle, key_by_id;
+struct map conn_by_ng, conn_by_hp, conn_by_flow;
+struct map key_by_handle, key_by_id;
 
 static enum { UNKNOWN, MISSING, PRESENT } kernel_state;
 static bool use_tx, use_rx;

@@ -126,7 +126,8 @@ struct map {
 /* Guards all that follows. Not held while in the kernel to send or receive. */
 extern pthread_mutex_t lock;
 extern struct stats stats;
-extern struct map conn_by_ng, conn_by_hp, conn_by_flow, key_by_handle, key_by_id;
+extern struct map conn_by_ng, conn_by_hp, conn_by_flow;
+extern struct map key_by_handle, key_by_id;
 
 void *map_get(struct map *map, const void *key);
 bool map_set(struct map *map, const void *key, void *value);

@@ -204,8 +204,8 @@ static void rx_move(struct conn *conn, int fd)
 }
 
 /*
- * There is a key for the next generation. If the kernel does not take it, it has
- * not seen the last update; it gets the flow anew when the next packet arrives.
+ * There is a key for the next generation. If the kernel does not take it, it
+ * has not seen the last update, and gets the flow anew with the next packet.
  * ngtcp2 has dropped its previous key by now.
  */
 void rx_update(struct conn *conn)

@@ -281,109 +281,150 @@ static uint8_t *one_piece(const struct msghdr *msg, size_t *len)
 	return bounce;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
-{
-	struct packet first = { 0 };
-	bool same = true, retried = false;
-	size_t len, gso, off, n = 0, n_marked = 0;
-	uint64_t expected = 0;
-	uint32_t flow_id;
+/* What a call of sendmsg() sends */
+struct batch {
 	uint8_t *data;
-	ssize_t ret;
-	int err;
+	size_t len, gso;
+	size_t n, n_marked;	/* packets */
+	struct packet first;	/* with a mark */
+	bool same;		/* one key, one connection ID, in order */
+};
 
-	seen_sendmsg = true;
-	if (!any_left)
-		return REAL(sendmsg)(fd, msg, flags);
-	data = one_piece(msg, &len);
-	if (!data || !len)
-		return REAL(sendmsg)(fd, msg, flags);
-	gso = gso_size(fd, msg, len);
+/* Look for marks. -1: there is one beyond use. */
+static int batch_parse(struct batch *b)
+{
+	uint64_t expected = 0;
+	struct packet pkt;
+	size_t off;
+	int found;
 
-	pthread_mutex_lock(&lock);
-	for (off = 0; off < len; off += gso, n++) {
-		struct packet pkt;
-		int found;
-
-		found = find_mark(data + off,
-				  len - off < gso ? len - off : gso, &pkt);
-		if (found < 0) {
-			stats.dropped_packets++;
-			pthread_mutex_unlock(&lock);
-			return len;
-		}
+	b->same = true;
+	for (off = 0; off < b->len; off += b->gso, b->n++) {
+		found = find_mark(b->data + off, b->len - off < b->gso ?
+						 b->len - off : b->gso, &pkt);
+		if (found < 0)
+			return -1;
 		if (!found)
 			continue;
-		if (!n_marked++)
-			first = pkt;
-		/* One key, one connection ID, numbers in order, alone. */
-		if (pkt.key != first.key || pkt.start != data + off ||
-		    pkt.number < expected || pkt.cid_len != first.cid_len ||
-		    memcmp(pkt.start + 1, first.start + 1, pkt.cid_len))
-			same = false;
+		if (!b->n_marked++)
+			b->first = pkt;
+		/* Nothing may stand before the packet, either. */
+		if (pkt.key != b->first.key || pkt.start != b->data + off ||
+		    pkt.number < expected || pkt.cid_len != b->first.cid_len ||
+		    memcmp(pkt.start + 1, b->first.start + 1, pkt.cid_len))
+			b->same = false;
 		expected = pkt.number + 1;
 	}
-	if (!n_marked) {
-		pthread_mutex_unlock(&lock);
-		return REAL(sendmsg)(fd, msg, flags);
-	}
-	if (!same || n_marked != n || msg->msg_controllen > MAX_CONTROL ||
-	    first.key->expired || first.key->side->off)
-		return send_user(fd, msg, flags, data, len, gso);
-again:
-	if (flow_get(&first, fd)) {
-		if (errno != ENOKEY)
-			give_up(first.key->side, errno);
-		return send_user(fd, msg, flags, data, len, gso);
-	}
-	flow_id = first.key->conn->flow_id;
-	pthread_mutex_unlock(&lock);
+	return 0;
+}
 
-	ret = send_kernel(fd, msg, flags, flow_id, first.cid_len, first.number);
-	if (ret >= 0) {
-		stats.kernel_calls++;
-		stats.kernel_packets += n;
-		stats.kernel_bytes += len;
-		if (n > stats.kernel_max_batch)
-			stats.kernel_max_batch = n;
-		return ret;
-	}
+static void count_sent(const struct batch *b)
+{
+	stats.kernel_calls++;
+	stats.kernel_packets += b->n;
+	stats.kernel_bytes += b->len;
+	if (b->n > stats.kernel_max_batch)
+		stats.kernel_max_batch = b->n;
+}
 
-	/*
-	 * Nothing was sent. What is about sealing is dealt with here; anything
-	 * else is what the program would have met without us. The connection
-	 * may have gone meanwhile, so look again.
-	 */
-	err = errno;
-	pthread_mutex_lock(&lock);
-	if (find_mark(data, n > 1 ? gso : len, &first) <= 0)
-		err = ECONNABORTED;
+enum what_next { AGAIN, SEAL, PASS_ON };
+
+/*
+ * Nothing was sent. What is about sealing is dealt with here; anything else is
+ * what the program would have met without us.
+ */
+static enum what_next refused(struct packet *pkt, int err, bool retried)
+{
 	switch (err) {
 	case ENOENT:		/* another socket has the descriptor now, ... */
 	case EINVAL:		/* ... one that has no flow at all */
 	case ENOKEY:
 		if (!retried) {
-			retried = true;
-			flow_del(first.key->conn, first.key->side);
-			goto again;
+			flow_del(pkt->key->conn, pkt->key->side);
+			return AGAIN;
 		}
-		give_up(first.key->side, err);
-		break;
+		give_up(pkt->key->side, err);
+		return SEAL;
 	case EALREADY:		/* sent again: the same bytes, sealed alike */
-		break;
+		return SEAL;
 	case EKEYEXPIRED:
-		first.key->expired = true;
-		break;
+		pkt->key->expired = true;
+		return SEAL;
 	case EOPNOTSUPP:
-		give_up(first.key->side, err);
-		break;
+		give_up(pkt->key->side, err);
+		return SEAL;
 	default:
 		stats.refused_calls++;
-		pthread_mutex_unlock(&lock);
-		errno = err;
-		return -1;
+		return PASS_ON;
 	}
-	return send_user(fd, msg, flags, data, len, gso);
+}
+
+/* Let the kernel seal, and do it here if it will not. Called locked. */
+static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
+			  struct batch *b)
+{
+	struct packet *first = &b->first;
+	enum what_next what = AGAIN;
+	int n_tries = 0, err;
+	uint32_t flow_id;
+	ssize_t ret;
+
+	while (what == AGAIN) {
+		if (flow_get(first, fd)) {
+			if (errno != ENOKEY)
+				give_up(first->key->side, errno);
+			break;
+		}
+		flow_id = first->key->conn->flow_id;
+		pthread_mutex_unlock(&lock);
+
+		ret = send_kernel(fd, msg, flags, flow_id, first->cid_len,
+				  first->number);
+		err = errno;
+		pthread_mutex_lock(&lock);
+		if (ret >= 0) {
+			count_sent(b);
+			pthread_mutex_unlock(&lock);
+			return ret;
+		}
+		/* The connection may have gone meanwhile, so look again. */
+		if (find_mark(b->data, b->n > 1 ? b->gso : b->len, first) <= 0)
+			err = ECONNABORTED;
+		what = refused(first, err, n_tries++);
+	}
+	if (what != PASS_ON)
+		return send_user(fd, msg, flags, b->data, b->len, b->gso);
+	pthread_mutex_unlock(&lock);
+	errno = err;
+	return -1;
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct batch b = { 0 };
+
+	seen_sendmsg = true;
+	if (!any_left)
+		return REAL(sendmsg)(fd, msg, flags);
+	b.data = one_piece(msg, &b.len);
+	if (!b.data || !b.len)
+		return REAL(sendmsg)(fd, msg, flags);
+	b.gso = gso_size(fd, msg, b.len);
+
+	pthread_mutex_lock(&lock);
+	if (batch_parse(&b)) {
+		stats.dropped_packets++;
+		pthread_mutex_unlock(&lock);
+		return b.len;
+	}
+	if (!b.n_marked) {
+		pthread_mutex_unlock(&lock);
+		return REAL(sendmsg)(fd, msg, flags);
+	}
+	if (!b.same || b.n_marked != b.n || msg->msg_controllen > MAX_CONTROL ||
+	    b.first.key->expired || b.first.key->side->off)
+		return send_user(fd, msg, flags, b.data, b.len, b.gso);
+	return send_batch(fd, msg, flags, &b);
 }
 
 /* No other way out for a packet that was left unsealed. */

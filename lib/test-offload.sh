@@ -82,7 +82,8 @@ opened() {
 			return 1
 	done
 	[ $rx_unread -ge 0 ] && [ $rx_unread -lt 20 ] &&
-		[ "$rx_overrun" -eq 0 ] || says "they do not add up"
+		[ "$rx_overrun" -eq 0 ] && return
+	says "they do not add up"
 }
 
 # kernel_opened WHOSE [AT-MOST]: nearly all of them by the kernel
@@ -102,8 +103,8 @@ counted() {
 	all=$(($(value "$T/offload" rx_kernel_packets) +
 		$(value "$T/client-offload" rx_kernel_packets)))
 	[ "$(grown QuicRxSwPackets)" -eq $all ] &&
-		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ] ||
-		says "QuicRxSwPackets $(grown QuicRxSwPackets), not $all"
+		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ] && return
+	says "QuicRxSwPackets $(grown QuicRxSwPackets), not $all"
 }
 
 says() {
@@ -608,7 +609,7 @@ garbage() {
 t_rx_garbage() {
 	server_only
 	begin && garbage 100 && down large && end || return 1
-	wait $garbage || says "$(cat "$T/garbage.log")" || return 1
+	wait "$garbage" || says "$(cat "$T/garbage.log")" || return 1
 	again=$(value "$T/garbage" again)
 	forged=$((3 * again))
 	./quic_wire "$T/wire.pcap" "$T/keylog" "$PORT" client >"$T/wire-client"
@@ -637,7 +638,7 @@ t_rx_key_limit() {
 	begin && garbage 100 && down large && end
 	status=$?
 	echo 0 >$limit
-	wait $garbage
+	wait "$garbage"
 	[ $status -eq 0 ] && counted &&
 		[ "$(value "$T/offload" rx_key_limit)" -gt 0 ] &&
 		[ "$(value "$T/offload" rx_kernel_packets)" -gt 0 ] &&

@@ -4,8 +4,8 @@
  * it. Calls that are not made to fail go to the kernel. If that has no
  * quic-crypto, this library seals and opens the packets itself, so that the
  * interposer can be tested on any kernel. It does so for calls as
- * quic_offload.so makes them (UDP_QUIC_ENCRYPT first, flow_id, tag room; control
- * buffers that are large enough) and checks nothing.
+ * quic_offload.so makes them (UDP_QUIC_ENCRYPT first, flow_id, tag room;
+ * control buffers that are large enough) and checks nothing.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails

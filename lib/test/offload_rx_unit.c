@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What gtlsserver and gtlsclient do not do with packets that they receive, and
- * what no peer sends to them: packets in pieces, copied, peeked at, with control
- * messages for which there is little room, of a key that was not told before,
- * for another connection. Run by test-offload.sh, with quic_offload.so and
+ * what no peer sends to them: packets in pieces, copied, peeked at, with
+ * control messages for which there is little room, of a key that was not told
+ * before, for another connection. Run by test-offload.sh, with quic_offload.so and
  * fake_ngtcp2.so.
  */
 #define _GNU_SOURCE
@@ -153,7 +153,8 @@ static bool receive(int flags)
 }
 
 /* Send, receive, read: opened by the kernel, or not */
-static bool opened(struct peer *p, unsigned int gen, uint64_t pn, bool by_kernel)
+static bool opened(struct peer *p, unsigned int gen, uint64_t pn,
+		   bool by_kernel)
 {
 	send_packet(p, gen, pn);
 	return receive(0) && is_clear(buf) == by_kernel &&
