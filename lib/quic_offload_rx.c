@@ -80,6 +80,9 @@ static __thread struct {
 	struct quic_rx_packet packet;
 } feed;
 
+/* Whether ngtcp2 has opened a packet, since it was given a datagram */
+static __thread bool authentic;
+
 /* Called once, before any key is known: false if nothing can be marked. */
 bool rx_init(void)
 {
@@ -245,7 +248,10 @@ static bool rx_lost(const struct conn *conn, const uint8_t *pkt, size_t len)
 	return false;
 }
 
-/* ngtcp2 has read a packet: look where it came from, and how. */
+/*
+ * ngtcp2 has read a packet: look where it came from, and how. Only a packet that
+ * is authentic moves the flow: anybody can send the connection ID anywhere.
+ */
 static void rx_follow(struct conn *conn, const uint8_t *pkt, size_t len,
 		      bool is_open)
 {
@@ -255,8 +261,9 @@ static void rx_follow(struct conn *conn, const uint8_t *pkt, size_t len,
 	if (!rx->option || rx->off || last_fd < 0 || last_fd >= MAX_SOCKETS ||
 	    !ngtcp2_conn_get_handshake_completed(conn->ng))
 		return;
-	if (rx->fd != last_fd || !rx_sockets[last_fd] ||
-	    (no_flow && rx_lost(conn, pkt, len)))
+	if (rx->fd < 0 ||
+	    (authentic && (rx->fd != last_fd || !rx_sockets[last_fd] ||
+			   (no_flow && rx_lost(conn, pkt, len)))))
 		rx_move(conn, last_fd);
 	else if (no_flow ||
 		 conn->n_scids != ngtcp2_conn_get_scid(conn->ng, NULL))
@@ -551,6 +558,7 @@ int ngtcp2_conn_read_pkt_versioned(ngtcp2_conn *ng, const ngtcp2_path *path,
 	if (found < 0)
 		return 0;
 
+	authentic = false;
 	ret = REAL(ngtcp2_conn_read_pkt_versioned)(ng, path, pkt_info_version,
 						   pi, pkt, pktlen, ts);
 	feed.pkt = NULL;
@@ -584,6 +592,7 @@ static void advance(const struct key *key, uint64_t number)
 {
 	struct conn *conn = key->conn;
 
+	authentic = true;
 	if (number >= conn->rx_next)
 		conn->rx_next = number + 1;
 	if (key->gen > conn->rx_current)

@@ -394,8 +394,26 @@ static int bound_socket(void)
 	return fd;
 }
 
+/* A forged packet arrives at @fd, which is not where those of @a arrive. */
+static void test_elsewhere(struct peer *a, int fd, const struct sockaddr_in *at)
+{
+	uint8_t pkt[PKT_LEN];
+	int saved = in;
+	bool ok;
+
+	build(a, 3, 88, pkt);
+	pkt[PKT_LEN - 1] ^= 1;
+	need(sendto(out, pkt, PKT_LEN, 0, (struct sockaddr *)at,
+		    sizeof(*at)) == PKT_LEN, "sendto");
+	in = fd;
+	ok = receive(0) && !memcmp(buf, pkt, PKT_LEN) && reads_not(a, buf);
+	in = saved;
+	check(ok && opened(a, 3, 89, true), "a forged packet at another one");
+}
+
 static void test_sockets(struct peer *a)
 {
+	struct sockaddr_in old;
 	int fd;
 
 	close(in);
@@ -408,9 +426,11 @@ static void test_sockets(struct peer *a)
 	check(opened(a, 3, 82, false) && opened(a, 3, 83, true),
 	      "another socket under the descriptor");
 	fd = in;
+	old = to;
 	in = bound_socket();
 	check(opened(a, 3, 84, false) && opened(a, 3, 85, true),
 	      "another socket next to it");
+	test_elsewhere(a, fd, &old);
 	close(fd);
 	check(opened(a, 3, 86, true), "the old one is closed");
 }
@@ -442,7 +462,7 @@ int main(void)
 	peers[1] = &b;
 	set_cids(&a, "");
 
-	printf("KTAP version 1\n1..35\n");
+	printf("KTAP version 1\n1..36\n");
 	test_shapes(&a);
 	test_mmsg(&a);
 	test_gro(&a);
