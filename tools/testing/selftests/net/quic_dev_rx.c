@@ -345,9 +345,9 @@ static void conn_aliases(const struct conn *c)
 	int ret;
 
 	for (i = 0; i < NR_CIDS; i++) {
+		f = c->gen[0];
 		if (f.cid[f.cid_len - 1] == i)
 			continue;
-		f = c->gen[0];
 		f.cid[f.cid_len - 1] = i;
 		ret = rx_add_alias(rx_fd, &f);
 		if (ret)

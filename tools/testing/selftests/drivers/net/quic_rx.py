@@ -137,12 +137,12 @@ def flows(cfg, options):
         ksft_gt(traffic["merged"], 0, "merged")
 
 
-@ksft_variants([2, 4])
-def number_jump(cfg, pn_len):
+@ksft_variants([(1, 100), (2, 300), (4, 300)])
+def number_jump(cfg, pn_len, jump):
     """ GRO merges only packets whose numbers can be told from the first """
     link = _init(cfg)
 
-    traffic = link.run(pn_len=pn_len, pn_jump=300, segments=40, gro=True,
+    traffic = link.run(pn_len=pn_len, pn_jump=jump, segments=40, gro=True,
                        count=20)
     check_rx_clean(traffic)
     check_rx_device(traffic)
