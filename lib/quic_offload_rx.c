@@ -431,12 +431,9 @@ static void take_cmsgs(struct msghdr *from, struct msghdr *to,
 /* Ask with a control buffer of our own, ... */
 static void call_begin(struct call *call, const struct msghdr *msg)
 {
-	size_t len = msg->msg_control ? msg->msg_controllen : 0;
-
 	call->msg = *msg;
 	call->msg.msg_control = &call->control;
-	call->msg.msg_controllen = sizeof(call->control) - MAX_CONTROL +
-				   (len < MAX_CONTROL ? len : MAX_CONTROL);
+	call->msg.msg_controllen = sizeof(call->control);
 }
 
 /* ... and give the program what it would have got without us. */

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../quic_pkt.h"
 #include "../quic_uapi.h"
@@ -38,7 +39,7 @@ struct cid {
 
 struct flow {
 	struct flow *next;
-	int fd;
+	ino_t socket;
 	uint32_t id;
 	bool receives;
 	struct quic_pkt_keys keys[N_GENS];	/* at generation % N_GENS */
@@ -65,13 +66,21 @@ static int fail(int err)
 	return -1;
 }
 
+/* What descriptors of the same socket have in common */
+static ino_t inode(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : st.st_ino;
+}
+
 /* A pointer to the flow's pointer in the list, or to the end of the list */
 static struct flow **flow_find(int fd, uint32_t id, bool receives)
 {
 	struct flow **p;
 
 	for (p = &flows; *p; p = &(*p)->next)
-		if ((*p)->fd == fd && (*p)->id == id &&
+		if ((*p)->socket == inode(fd) && (*p)->id == id &&
 		    (*p)->receives == receives)
 			break;
 	return p;
@@ -85,7 +94,7 @@ static struct flow *flow_get(int fd, uint32_t id, bool receives)
 		*p = calloc(1, sizeof(**p));
 	if (!*p)
 		abort();
-	(*p)->fd = fd;
+	(*p)->socket = inode(fd);
 	(*p)->id = id;
 	(*p)->receives = receives;
 	return *p;
@@ -338,7 +347,7 @@ static bool has_rx_flows(int fd)
 	struct flow *flow;
 
 	for (flow = flows; flow; flow = flow->next)
-		if (flow->fd == fd && flow->receives)
+		if (flow->socket == inode(fd) && flow->receives)
 			return true;
 	return false;
 }
@@ -355,7 +364,7 @@ static struct flow *rx_match(int fd, const uint8_t *pkt, size_t len,
 			const struct cid *cid = &flow->cids[i];
 
 			*cid_len = cid->len;
-			if (flow->fd == fd && len > cid->len &&
+			if (flow->socket == inode(fd) && len > cid->len &&
 			    !memcmp(pkt + 1, cid->data + sizeof(cid->data) -
 				    cid->len, cid->len))
 				return flow;
@@ -479,8 +488,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	    msg->msg_controllen < CMSG_SPACE(sizeof(packets)))
 		return REAL(recvmsg)(fd, msg, flags);
 	copy.msg_control = control;
-	copy.msg_controllen = msg->msg_controllen -
-			      CMSG_SPACE(sizeof(packets));
+	copy.msg_controllen = sizeof(control);
 	ret = REAL(recvmsg)(fd, &copy, flags);
 	if (ret < 0)
 		return ret;
