@@ -43,10 +43,12 @@ checkpatch()
 		--ignore=GIT_COMMIT_ID,CAMELCASE,FILE_PATH_CHANGES "$@")
 }
 
-# tracing headers have a style of their own that checkpatch does not know
+# tracing headers have a style of their own that checkpatch does not know, and
+# so have files that a program of the kernel writes
 checkpatch_mail()
 {
-	awk '/^diff --git/ { skip = /\/trace\.h$/ } !skip' "$1" |
+	awk '/^diff --git/ { skip = /(\/trace\.h|_gen\.[ch]|\/quic_crypto\.h)$/ }
+		!skip' "$1" |
 		checkpatch -
 }
 
@@ -285,6 +287,26 @@ kernel_doc()
 	[ -z "$out" ]
 }
 
+# what the kernel's program makes of the specification of netlink messages
+generated()
+{
+	local spec=Documentation/netlink/specs/quic-crypto.yaml file args
+
+	[ "$BASE" != "$base_oldest" ] ||
+		{ echo "other releases write other code"; return 4; }
+	cd "$TREE" || return 1
+	while read -r file args; do
+		# shellcheck disable=SC2086 # several arguments
+		/usr/bin/python3 tools/net/ynl/pyynl/ynl_gen_c.py $args \
+			--spec "$spec" -o "$lint/${file##*/}" &&
+			diff -u "$file" "$lint/${file##*/}" || return 1
+	done <<-END
+	include/uapi/linux/quic_crypto.h --mode uapi --header
+	net/quic/netlink_gen.h --mode kernel --header
+	net/quic/netlink_gen.c --mode kernel --source
+	END
+}
+
 shell()
 {
 	cd "$TOP" && { ours '*.sh'; echo .ci/run; } |
@@ -401,7 +423,7 @@ examples()
 }
 
 need "lint" codespell shellcheck python3-sphinx python3-ply python3-git \
-	g++-multilib
+	python3-jsonschema python3-yaml g++-multilib
 rm -rf "$lint"/{checked,so-far,series} "$tap"
 echo "TAP version 13" | tee "$tap"
 try "the series is complete and applies by git am" \
@@ -428,6 +450,7 @@ try "checkpatch trace.h" checkpatch_trace
 try "sparse ran" sparse_ran
 try "headers are included" headers_seen
 try "kernel-doc" kernel_doc
+try "code from the netlink specification" generated
 try "uapi headers alone in C and C++" headers_alone
 try "pages build" documentation
 try "examples of quic.rst" examples
