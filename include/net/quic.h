@@ -71,6 +71,9 @@ enum quicdev_direction {
  *	   IPv4 address is in the first word. QUICDEV_TX: for steering and
  *	   debugging, as other packets of the flow may have other addresses
  * @saddr: source address, likewise; unspecified for QUICDEV_TX
+ * @vlan_proto: QUICDEV_RX: protocol of the VLAN tag, 0 if packets have none; 0
+ *		for QUICDEV_TX
+ * @vlan_id: number of the VLAN
  * @next_pkt_num: QUICDEV_TX: packet number of that packet; software may seal
  *		  the packet, and others, before the device gets its first one.
  *		  QUICDEV_RX: largest packet number opened so far plus one,
@@ -83,7 +86,11 @@ enum quicdev_direction {
  *
  * A QUICDEV_RX key is for exactly the packets of @family with @daddr, @dport,
  * @saddr, @sport and @cid whose Key Phase bit, which header protection hides,
- * is the low bit of @key_gen. None of these is a wildcard.
+ * is the low bit of @key_gen, that are addressed to the unicast MAC address of
+ * the netdev, and that have the VLAN tag of @vlan_proto and @vlan_id and no
+ * other. None of these is a wildcard: a packet for somebody else on this host,
+ * such as a guest or a VLAN of another network namespace, must not be opened,
+ * even if somebody on the link has sent it there again.
  *
  * The core allocates the struct, which stays where it is until quic_dev_del()
  * has returned. The driver must not write anything but @driver_state.
@@ -105,6 +112,8 @@ struct quicdev_key {
 	__be16 sport;
 	struct in6_addr daddr;
 	struct in6_addr saddr;
+	__be16 vlan_proto;
+	u16 vlan_id;
 	u64 next_pkt_num;
 	const struct quicdev_key_ops *ops;
 	bool ready;
@@ -131,7 +140,8 @@ struct quicdev_key {
  * @max_pkt_len: upper limit of the length of a packet, with its tag; 0: none;
  *		 not used for QUICDEV_RX
  * @max_vlans: upper limit of VLAN tags in front of the IP header, inserted or
- *	       to be inserted, stripped or to be stripped
+ *	       to be inserted, stripped or to be stripped. Keys that open are
+ *	       never for more than one
  *
  * The core never leaves packets to the device that do not fit these, and never
  * offers a QUICDEV_RX key that does not. A device hands up as it was on the

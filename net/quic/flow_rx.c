@@ -475,13 +475,16 @@ static int quic_rx_flow_del_alias(struct quic_rx_flows *fs,
 				  struct quic_tuple *tuple, u32 id)
 {
 	struct quic_rx_match *match;
+	struct quic_rx_flow *flow;
 
 	if (quic_rx_match_complete(fs, tuple))
 		return -EINVAL;
 	match = quic_rx_match_find(fs, tuple);
 	if (!match || match->flow->id != id)
 		return -ENOENT;
+	flow = match->flow;
 	quic_rx_match_remove(fs, match);
+	quic_offload_rx_unmatch(flow, tuple->cid, tuple->cid_len);
 	return 0;
 }
 

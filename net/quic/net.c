@@ -241,8 +241,7 @@ static int __net_init quic_net_init(struct net *net)
 	int err;
 
 	quic_net_limits(qn);
-	spin_lock_init(&qn->socks_lock);
-	INIT_LIST_HEAD(&qn->socks);
+	xa_init_flags(&qn->socks, XA_FLAGS_ALLOC1);
 	qn->mib = alloc_percpu(struct quic_mib);
 	if (!qn->mib)
 		return -ENOMEM;

@@ -6,8 +6,7 @@
 #define _NET_QUIC_NET_H
 
 #include <linux/atomic.h>
-#include <linux/spinlock_types.h>
-#include <linux/types.h>
+#include <linux/xarray.h>
 #include <net/snmp.h>
 
 struct ctl_table_header;
@@ -95,9 +94,8 @@ struct quic_limit {
  * @open_limit: packets of a flow that may fail to open, a sysctl
  * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
- * @socks_lock: protects @socks and @last_sock
  * @socks: sockets that have this ULP, by quic_sock.number
- * @last_sock: number of the newest of them
+ * @next_sock: number of the next of them
  * @changes: how many flows were ever added or removed, modulo 2^32
  */
 struct quic_crypto_net {
@@ -109,9 +107,8 @@ struct quic_crypto_net {
 	unsigned long open_limit;
 	struct quic_retired *retired;
 	struct ctl_table_header *sysctl;
-	spinlock_t socks_lock;	/* see above */
-	struct list_head socks;
-	u64 last_sock;
+	struct xarray socks;
+	u32 next_sock;
 	atomic_t changes;
 };
 

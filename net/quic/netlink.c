@@ -14,6 +14,9 @@
 #include "netlink_gen.h"
 #include "sock.h"
 
+/* A message: what flows have in common, three generations, 64 matches */
+#define QUIC_NL_MAX_FLOW	8192
+
 /**
  * struct quic_nl_dump - how far a dump has come, in netlink_callback.ctx
  * @sock: number of the socket that is next, see quic_sock.number
@@ -21,7 +24,7 @@
  * @flows: flows of that direction that the dump has passed
  */
 struct quic_nl_dump {
-	u64 sock;
+	u32 sock;
 	unsigned long flows;
 	unsigned int direction;
 };
@@ -328,13 +331,30 @@ static int quic_nl_dump_sock(const struct quic_nl_call *call,
 }
 
 /* A socket may have been closed since the last call */
-static void quic_nl_dump_at(struct quic_nl_dump *d, u64 sock)
+static void quic_nl_dump_at(struct quic_nl_dump *d, u32 sock)
 {
 	if (d->sock == sock)
 		return;
 	d->sock = sock;
 	d->direction = QUIC_CRYPTO_DIRECTION_TX;
 	d->flows = 0;
+}
+
+int quic_crypto_nl_flow_get_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = QUIC_NL_MAX_FLOW;
+	return 0;
+}
+
+/* Sockets without flows, or that nobody has asked for, fill no skb: there may
+ * be many of them.
+ */
+static int quic_nl_dump_pause(const struct sk_buff *skb)
+{
+	cond_resched();
+	if (!signal_pending(current))
+		return 0;
+	return skb->len ? -EMSGSIZE : -EINTR;
 }
 
 int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
@@ -361,8 +381,10 @@ int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
 		if (quic_nl_wants_sock(cb, &sock))
 			err = quic_nl_dump_sock(&call, qs, d);
 		quic_sock_put(qs);
-		if (!err)
-			quic_nl_dump_at(d, sock.number + 1);
+		if (err)
+			break;
+		quic_nl_dump_at(d, sock.number + 1);
+		err = quic_nl_dump_pause(skb);
 	}
 	return err;
 }

@@ -22,6 +22,7 @@ static const struct nla_policy quic_crypto_flow_get_nl_policy[QUIC_CRYPTO_A_FLOW
 static const struct genl_split_ops quic_crypto_nl_ops[] = {
 	{
 		.cmd		= QUIC_CRYPTO_CMD_FLOW_GET,
+		.start		= quic_crypto_nl_flow_get_start,
 		.dumpit		= quic_crypto_nl_flow_get_dumpit,
 		.policy		= quic_crypto_flow_get_nl_policy,
 		.maxattr	= QUIC_CRYPTO_A_FLOW_IFINDEX,

@@ -12,6 +12,8 @@
 
 #include <uapi/linux/quic_crypto.h>
 
+int quic_crypto_nl_flow_get_start(struct netlink_callback *cb);
+
 int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
 				   struct netlink_callback *cb);
 

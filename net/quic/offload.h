@@ -226,6 +226,10 @@ void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
 			  const struct quic_rx_keys *keys,
 			  const struct quic_batch *b);
 void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen);
+void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
+			     unsigned int cid_len);
+void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
+			    const struct quic_skb_ext *ext);
 const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext);
 int quic_offload_rx_protect(const struct quic_prot *prot, struct sk_buff *skb,
 			    unsigned int cid_len, u64 expected);
@@ -283,6 +287,17 @@ static inline void quic_offload_rx_seen(struct sock *sk,
 }
 
 static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen)
+{
+}
+
+static inline void quic_offload_rx_unmatch(struct quic_rx_flow *flow,
+					   const u8 *cid, unsigned int cid_len)
+{
+}
+
+static inline void quic_offload_rx_astray(struct net *net,
+					  const struct sk_buff *skb,
+					  const struct quic_skb_ext *ext)
 {
 }
 

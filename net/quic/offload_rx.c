@@ -91,6 +91,8 @@ bool quic_offload_rx_match(const struct quicdev_key *qkey,
 	const struct iphdr *ip;
 
 	if (qkey->sport != uh->source || qkey->dport != uh->dest ||
+	    qkey->vlan_proto != seen->vlan_proto ||
+	    qkey->vlan_id != seen->vlan_id ||
 	    qkey->cid_len != seen->cid_len ||
 	    memcmp(qkey->cid, seen->head + 1, seen->cid_len))
 		return false;
@@ -119,6 +121,8 @@ void quic_offload_rx_address(struct quicdev_key *qkey,
 	qkey->direction = QUICDEV_RX;
 	qkey->sport = uh->source;
 	qkey->dport = uh->dest;
+	qkey->vlan_proto = seen->vlan_proto;
+	qkey->vlan_id = seen->vlan_id;
 	qkey->cid_len = seen->cid_len;
 	memcpy(qkey->cid, seen->head + 1, seen->cid_len);
 	if (seen->skb->protocol == htons(ETH_P_IP)) {
@@ -150,29 +154,38 @@ static void quic_offload_rx_describe(struct quicdev_key *qkey,
 	qkey->next_pkt_num = seen->next;
 }
 
-/* The device that a packet came by, or NULL. A VLAN has it from its real
- * device. Of other devices that stand above it, nobody knows what they do to
- * packets: these have no operations.
+/* The device that a VLAN on top of it has its packets from. Of VLANs in VLANs a
+ * key cannot say all tags: none of them is served.
  */
-static struct net_device *quic_offload_rx_dev(struct net *net,
-					      const struct sk_buff *skb)
+static struct net_device *quic_offload_rx_vlan(struct net_device *netdev,
+					       struct quic_rx_seen *seen)
 {
-	struct net_device *netdev, *real;
-	unsigned int vlans = 0;
+	struct net_device *real = vlan_dev_real_dev(netdev);
 
-	netdev = dev_get_by_index_rcu(net, skb->skb_iif);
+	if (netdev->lower_level - real->lower_level != 1 ||
+	    !rcu_access_pointer(real->quicdev) ||
+	    !real->quicdev_ops->rx_caps ||
+	    !real->quicdev_ops->rx_caps->max_vlans)
+		return NULL;
+	seen->vlan_proto = vlan_dev_vlan_proto(netdev);
+	seen->vlan_id = vlan_dev_vlan_id(netdev);
+	return real;
+}
+
+/* The device that packets came by, or NULL. Of devices on top of it other than
+ * VLANs, nobody knows what they do to packets: these have no operations.
+ */
+static struct net_device *quic_offload_rx_dev(struct quic_rx_seen *seen)
+{
+	struct net_device *netdev;
+
+	netdev = dev_get_by_index_rcu(sock_net(seen->sk), seen->skb->skb_iif);
 	if (!netdev)
 		return NULL;
-	real = netdev;
-	if (is_vlan_dev(netdev)) {
-		real = vlan_dev_real_dev(netdev);
-		vlans = netdev->lower_level - real->lower_level;
-	}
-	if (!rcu_access_pointer(real->quicdev) ||
-	    !real->quicdev_ops->rx_caps ||
-	    vlans > real->quicdev_ops->rx_caps->max_vlans)
-		return NULL;
-	return real;
+	if (is_vlan_dev(netdev))
+		return quic_offload_rx_vlan(netdev, seen);
+	return rcu_access_pointer(netdev->quicdev) &&
+	       netdev->quicdev_ops->rx_caps ? netdev : NULL;
 }
 
 /* Devices parse neither options nor extension headers. Others than the owner of
@@ -307,7 +320,7 @@ void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
 	    skb_copy_bits(b->skb, b->off, seen.head, quic_pn_off(b->cid_len)))
 		return;
 	rcu_read_lock();
-	netdev = quic_offload_rx_dev(sock_net(sk), b->skb);
+	netdev = quic_offload_rx_dev(&seen);
 	if (!netdev || !quic_offload_rx_able(netdev, flow, &seen))
 		goto out;
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
@@ -343,6 +356,32 @@ void quic_offload_rx_drop(struct quic_rx_flow *flow,
 			  const struct quic_rx_key *key)
 {
 	quic_offload_drop(&flow->dev[quic_rx_slot(key->gen)].slot, key);
+}
+
+/**
+ * quic_offload_rx_unmatch - packets with a connection ID are not the flow's now
+ * @flow: flow
+ * @cid: connection ID
+ * @cid_len: bytes of it
+ *
+ * A device that went on opening them would do so for nobody.
+ *
+ * Context: process.
+ */
+void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
+			     unsigned int cid_len)
+{
+	const struct quic_offload *o;
+	unsigned int i;
+
+	rcu_read_lock();
+	for (i = 0; i < QUIC_RX_SLOTS; i++) {
+		o = rcu_dereference(flow->dev[i].slot.offload);
+		if (o && o->qkey.cid_len == cid_len &&
+		    !memcmp(o->qkey.cid, cid, cid_len))
+			quic_offload_drop(&flow->dev[i].slot, o->rx_key);
+	}
+	rcu_read_unlock();
 }
 
 /**
@@ -420,12 +459,19 @@ int quic_offload_rx_protect(const struct quic_prot *prot, struct sk_buff *skb,
 	return err;
 }
 
-/* Packets that a device has opened are where they must not be. It will happen
- * to the next ones, too: let them come as they are on the wire, unless the key
- * is about to leave the device anyway.
+/**
+ * quic_offload_rx_astray - opened packets are where they must not be
+ * @net: network namespace that counts them
+ * @skb: the packets
+ * @ext: their extension
+ *
+ * It will happen to the next ones, too: let them come as they are on the wire,
+ * unless the key is about to leave the device anyway.
+ *
+ * Context: any.
  */
-static void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
-				   const struct quic_skb_ext *ext)
+void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
+			    const struct quic_skb_ext *ext)
 {
 	struct quic_offload *o = quic_offload_of(ext->key);
 

@@ -30,6 +30,8 @@ enum quic_rx_advice {
  * @sk: socket
  * @skb: the packets, in the receive queue
  * @next: largest packet number opened plus one
+ * @vlan_proto: protocol of the VLAN tag that they came with, 0 if with none
+ * @vlan_id: number of the VLAN
  * @cid_len: bytes of the connection ID
  * @head: first byte and connection ID
  */
@@ -37,6 +39,8 @@ struct quic_rx_seen {
 	struct sock *sk;
 	const struct sk_buff *skb;
 	u64 next;
+	__be16 vlan_proto;
+	u16 vlan_id;
 	u8 cid_len;
 	u8 head[1 + QUIC_MAX_CONNECTION_ID_SIZE];
 };

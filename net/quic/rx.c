@@ -14,6 +14,7 @@
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
+#include <linux/udp.h>
 #include <linux/uio.h>
 #include <net/compat.h>
 #include <net/quic_core.h>
@@ -738,6 +739,15 @@ static int quic_rx_opened_flow(struct quic_rx *rx, struct quic_rx_opened *o)
 	return err;
 }
 
+/* Is the datagram as long as it was on the wire? A socket filter may have
+ * trimmed it. What is left is not authentic, and must not be sealed either: its
+ * packet number was used for the whole.
+ */
+static bool quic_rx_is_whole(const struct sk_buff *skb)
+{
+	return ntohs(udp_hdr(skb)->len) == skb->len + sizeof(struct udphdr);
+}
+
 /* A datagram that a device has opened. Return as quic_recv(). */
 static int quic_recv_opened(struct quic_rx *rx, const struct quic_skb_ext *ext)
 {
@@ -745,11 +755,11 @@ static int quic_recv_opened(struct quic_rx *rx, const struct quic_skb_ext *ext)
 	int err = 1;
 
 	rx->device = true;
-	if (rx->layout.npkts <= UDP_MAX_SEGMENTS && quic_rx_opened_get(rx, &o))
+	if (rx->layout.npkts <= UDP_MAX_SEGMENTS &&
+	    quic_rx_is_whole(rx->urx->skb) && quic_rx_opened_get(rx, &o))
 		err = quic_rx_opened_flow(rx, &o);
 	if (err > 0)
-		QUIC_ADD_STATS(rx->fs->net, RX_DEVICE_MISDELIVERED,
-			       rx->layout.npkts);
+		quic_offload_rx_astray(rx->fs->net, rx->urx->skb, ext);
 	return err;
 }
 

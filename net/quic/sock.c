@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QUIC packet protection: the ULP's state of a socket, and the list of these in
- * a network namespace
+ * QUIC packet protection: the ULP's state of a socket, and where those of a network
+ * namespace are
  */
 
 #include <linux/slab.h>
@@ -57,12 +57,14 @@ struct quic_sock *quic_sock_alloc(struct sock *sk)
 	if (err)
 		goto err_rx_destroy;
 	refcount_set(&qs->ref, 1);
-	spin_lock(&qn->socks_lock);
-	qs->number = ++qn->last_sock;
-	list_add_tail(&qs->list, &qn->socks);
-	spin_unlock(&qn->socks_lock);
+	err = xa_alloc_cyclic(&qn->socks, &qs->number, qs, xa_limit_32b,
+			      &qn->next_sock, GFP_KERNEL_ACCOUNT);
+	if (err < 0)
+		goto err_tx_destroy;
 	return qs;
 
+err_tx_destroy:
+	quic_flows_destroy(&qs->tx);
 err_rx_destroy:
 	quic_rx_flows_destroy(&qs->rx);
 err_free:
@@ -80,15 +82,13 @@ void quic_sock_release(struct quic_sock *qs)
 {
 	struct quic_crypto_net *qn = quic_crypto_net(qs->tx.net);
 
-	spin_lock(&qn->socks_lock);
-	list_del(&qs->list);
-	spin_unlock(&qn->socks_lock);
+	xa_erase(&qn->socks, qs->number);
 	quic_flows_destroy(&qs->tx);
 	quic_rx_flow_del_all(&qs->rx);
 	quic_sock_put(qs);
 }
 
-/* The caller holds the lock of the list that has @qs, so the socket is there */
+/* The caller holds the lock of the array that has @qs: the socket is there */
 static void quic_sock_identify(const struct quic_sock *qs,
 			       struct quic_sock_id *id)
 {
@@ -111,20 +111,18 @@ static void quic_sock_identify(const struct quic_sock *qs,
  * Return: the socket with this number, or else the next one, with a reference;
  * NULL at the end.
  */
-struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u64 from,
+struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u32 from,
 				 struct quic_sock_id *id)
 {
-	struct quic_sock *qs, *found = NULL;
+	unsigned long number = from;
+	struct quic_sock *qs;
 
-	spin_lock(&qn->socks_lock);
-	list_for_each_entry(qs, &qn->socks, list) {
-		if (qs->number < from)
-			continue;
-		found = qs;
+	xa_lock(&qn->socks);
+	qs = xa_find(&qn->socks, &number, ULONG_MAX, XA_PRESENT);
+	if (qs) {
 		refcount_inc(&qs->ref);
 		quic_sock_identify(qs, id);
-		break;
 	}
-	spin_unlock(&qn->socks_lock);
-	return found;
+	xa_unlock(&qn->socks);
+	return qs;
 }

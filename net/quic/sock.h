@@ -19,7 +19,7 @@ struct quic_crypto_net;
  * @ino: inode, 0 if the socket has none
  */
 struct quic_sock_id {
-	u64 number;
+	u32 number;
 	u64 cookie;
 	u64 ino;
 };
@@ -27,8 +27,8 @@ struct quic_sock_id {
 /**
  * struct quic_sock - the ULP's state of a socket
  * @ulp: what UDP knows of it
- * @list: entry in quic_crypto_net.socks, until the socket is destroyed
- * @number: unique in the network namespace, never 0
+ * @number: index in quic_crypto_net.socks, where it is until the socket is
+ *	    destroyed; never 0
  * @ref: one reference of the socket, and one of whoever looks at its flows; the
  *	 last one frees by @rwork
  * @tx: flows that send
@@ -38,8 +38,7 @@ struct quic_sock_id {
  */
 struct quic_sock {
 	struct udp_ulp ulp;
-	struct list_head list;
-	u64 number;
+	u32 number;
 	refcount_t ref;
 	struct quic_flows tx;
 	struct quic_rx_flows rx;
@@ -61,7 +60,7 @@ static inline struct quic_rx_flows *quic_sock_rx(struct udp_ulp *ulp)
 struct quic_sock *quic_sock_alloc(struct sock *sk);
 void quic_sock_release(struct quic_sock *qs);
 void quic_sock_put(struct quic_sock *qs);
-struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u64 from,
+struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u32 from,
 				 struct quic_sock_id *id);
 
 /* sockopt.c */

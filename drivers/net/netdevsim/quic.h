@@ -23,6 +23,8 @@
  * @sport: source port
  * @dport: destination port
  * @family: AF_INET or AF_INET6
+ * @vlan_proto: protocol of the VLAN tag, 0 for none
+ * @vlan_id: number of the VLAN
  * @pad: 0, so that tuples can be hashed and compared as bytes
  */
 struct nsim_quic_tuple {
@@ -31,6 +33,8 @@ struct nsim_quic_tuple {
 	__be16 sport;
 	__be16 dport;
 	u16 family;
+	__be16 vlan_proto;
+	u16 vlan_id;
 	u16 pad;
 };
 

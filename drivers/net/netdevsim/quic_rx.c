@@ -51,25 +51,38 @@ static u32 nsim_quic_tuple_hash(const struct nsim_quic_tuple *tuple)
 	return jhash2((const u32 *)tuple, sizeof(*tuple) / sizeof(u32), 0);
 }
 
-/* The tags before the IP header. Return its offset, or a negative error. */
-static int nsim_quic_vlans(const struct netdevsim *ns,
-			   const struct sk_buff *skb, __be16 *proto)
+static void nsim_quic_vlan(struct nsim_quic_pkt *pkt, __be16 proto, u16 tci)
 {
-	unsigned int vlans = skb_vlan_tag_present(skb) ? 1 : 0;
+	pkt->tuple.vlan_proto = proto;
+	pkt->tuple.vlan_id = tci & VLAN_VID_MASK;
+}
+
+/* The tag before the IP header. Return its offset, or a negative error. */
+static int nsim_quic_vlans(const struct netdevsim *ns,
+			   struct nsim_quic_pkt *pkt, __be16 *proto)
+{
+	const struct sk_buff *skb = pkt->skb;
 	const struct vlan_hdr *vh;
+	unsigned int vlans = 0;
 	struct vlan_hdr buf;
 	int off = 0;
 
+	if (skb_vlan_tag_present(skb)) {
+		nsim_quic_vlan(pkt, skb->vlan_proto, skb_vlan_tag_get(skb));
+		vlans++;
+	}
 	*proto = skb->protocol;
 	while (eth_type_vlan(*proto)) {
 		vh = skb_header_pointer(skb, off, sizeof(buf), &buf);
 		if (!vh)
 			return -EINVAL;
+		nsim_quic_vlan(pkt, *proto, ntohs(vh->h_vlan_TCI));
 		*proto = vh->h_vlan_encapsulated_proto;
 		off += sizeof(*vh);
 		vlans++;
 	}
-	return vlans <= ns->quic.rx_caps.max_vlans ? off : -EOPNOTSUPP;
+	/* A key is for one tag, or for none */
+	return vlans <= min(ns->quic.rx_caps.max_vlans, 1) ? off : -EOPNOTSUPP;
 }
 
 /* Return the offset of the UDP header, or a negative error. */
@@ -109,7 +122,7 @@ static int nsim_quic_parse_ip(const struct netdevsim *ns,
 	__be16 proto;
 	int off;
 
-	off = nsim_quic_vlans(ns, pkt->skb, &proto);
+	off = nsim_quic_vlans(ns, pkt, &proto);
 	if (off < 0)
 		return off;
 	switch (proto) {
@@ -331,7 +344,7 @@ static void nsim_quic_rx_pkt(struct netdevsim *ns, struct nsim_quic_pkt *pkt)
  * @skb: skb, not GSO
  *
  * The link hands over what is not segmented, too; this device opens single
- * packets only.
+ * packets only. What is addressed to somebody else is not for the host.
  *
  * Context: NAPI.
  */
@@ -340,7 +353,8 @@ void nsim_quic_rx(struct netdevsim *ns, struct sk_buff *skb)
 	struct nsim_quic_pkt pkt = { .skb = skb };
 
 	if (!atomic_read(&ns->quic.nr_rx_keys) || skb_is_gso(skb) ||
-	    skb->encapsulation || !nsim_quic_parse(ns, &pkt))
+	    skb->pkt_type != PACKET_HOST || skb->encapsulation ||
+	    !nsim_quic_parse(ns, &pkt))
 		return;
 	pkt.data = kmalloc(pkt.len, GFP_ATOMIC | __GFP_NOWARN);
 	if (!pkt.data)
@@ -376,6 +390,8 @@ void nsim_quic_rx_add(struct nsim_quic_key *key)
 	key->tuple.daddr = qkey->daddr;
 	key->tuple.sport = qkey->sport;
 	key->tuple.dport = qkey->dport;
+	key->tuple.vlan_proto = qkey->vlan_proto;
+	key->tuple.vlan_id = qkey->vlan_id;
 	spin_lock(&ns->quic.rx_lock);
 	hash_add_rcu(ns->quic.rx_keys, &key->node,
 		     nsim_quic_tuple_hash(&key->tuple));

@@ -127,6 +127,20 @@ def test_rx_alias() -> None:
     ksft_eq((gen["gen"], gen["packets"]), (0, 0))
 
 
+def test_many_matches() -> None:
+    """ A flow with as many matches as there may be is listed by small reads """
+    ynl, s = family(), sock()
+    for n in range(64):
+        s.setsockopt(SOL_UDP, ADD_RX,
+                     info(flow_id=1, cid=bytes(19) + bytes([n]),
+                          peer=("192.0.2.7", 4433),
+                          flags=CONN_ALIAS if n else 0))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=2, cid=b"next"))
+    first, second = mine(ynl, s)
+    ksft_eq(len(first["match"]), 64)
+    ksft_eq(second["flow-id"], 2)
+
+
 def test_generations() -> None:
     """ A key update shows, newest first """
     ynl, s = family(), sock()
@@ -240,8 +254,9 @@ def test_no_keys() -> None:
 def main() -> None:
     """ Ksft boilerplate main """
     ksft_run([test_none, test_tx_id, test_tx_match, test_rx_alias,
-              test_generations, test_packets, test_select, test_many,
-              test_removed, test_netns, test_unprivileged, test_no_keys])
+              test_many_matches, test_generations, test_packets,
+              test_select, test_many, test_removed, test_netns,
+              test_unprivileged, test_no_keys])
     ksft_exit()
 
 
