@@ -130,8 +130,8 @@ static int quic_nl_put_owner(const struct quic_nl_call *call,
 	struct sk_buff *skb = call->skb;
 	uid_t uid;
 
-	if (nla_put_u64_64bit(skb, QUIC_CRYPTO_A_FLOW_SOCK_COOKIE,
-			      call->sock->cookie, 0) ||
+	if (nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_COOKIE,
+			 call->sock->cookie) ||
 	    nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_INO, call->sock->ino))
 		return -EMSGSIZE;
 	if (!f->user)
@@ -307,7 +307,7 @@ static bool quic_nl_wants_sock(struct netlink_callback *cb,
 	struct nlattr *attr;
 
 	attr = genl_info_dump(cb)->attrs[QUIC_CRYPTO_A_FLOW_SOCK_COOKIE];
-	return !attr || nla_get_u64(attr) == sock->cookie;
+	return !attr || nla_get_uint(attr) == sock->cookie;
 }
 
 static int quic_nl_dump_sock(const struct quic_nl_call *call,

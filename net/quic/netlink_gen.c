@@ -13,7 +13,7 @@
 
 /* QUIC_CRYPTO_CMD_FLOW_GET - dump */
 static const struct nla_policy quic_crypto_flow_get_nl_policy[QUIC_CRYPTO_A_FLOW_IFINDEX + 1] = {
-	[QUIC_CRYPTO_A_FLOW_SOCK_COOKIE] = { .type = NLA_U64, },
+	[QUIC_CRYPTO_A_FLOW_SOCK_COOKIE] = { .type = NLA_UINT, },
 	[QUIC_CRYPTO_A_FLOW_DIRECTION] = NLA_POLICY_MAX(NLA_U32, 1),
 	[QUIC_CRYPTO_A_FLOW_IFINDEX] = { .type = NLA_U32, },
 };
