@@ -175,6 +175,7 @@ int pkt_seal(enum lib lib, void *ctx, const struct flow *f, uint8_t *pkt);
 void *cmsg_put(struct msghdr *msg, int type, const void *data, size_t len);
 
 /* results.c */
+void sort(double *v, unsigned int n);
 double quantile(const double *v, unsigned int n, double q);
 FILE *lines_open(const char *columns);
 void lines_close(FILE *f);

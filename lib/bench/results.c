@@ -12,6 +12,12 @@ static int cmp_double(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Smallest first, as quantile() wants it */
+void sort(double *v, unsigned int n)
+{
+	qsort(v, n, sizeof(*v), cmp_double);
+}
+
 /* @q of the sorted values: 0.5 is the median */
 double quantile(const double *v, unsigned int n, double q)
 {
@@ -77,7 +83,7 @@ static void rounds_of(double *v, const struct mode *m, const struct mode *less,
 
 	for (r = 0; r < opt.rounds; r++)
 		v[r] = round_cpu(m, less, r) / packets;
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+	sort(v, opt.rounds);
 }
 
 static void walls_of(double *v, const struct mode *m, const struct mode *less,
@@ -91,7 +97,7 @@ static void walls_of(double *v, const struct mode *m, const struct mode *less,
 			v[r] -= less->round[r].wall;
 		v[r] /= packets;
 	}
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+	sort(v, opt.rounds);
 }
 
 /* Fills and sorts @v, by what @m is faster than @ref in each round */
@@ -102,7 +108,7 @@ static void ratios_of(double *v, const struct mode *m, const struct mode *ref,
 
 	for (r = 0; r < opt.rounds; r++)
 		v[r] = round_cpu(ref, less, r) / round_cpu(m, less, r);
-	qsort(v, opt.rounds, sizeof(*v), cmp_double);
+	sort(v, opt.rounds);
 }
 
 /* The mode that does @how where @like does what it does, or NULL */
@@ -175,7 +181,7 @@ void print_ratios(const struct mode *m, unsigned int n,
 		for (r = 0; r < opt.rounds; r++)
 			v[r] = ((double)m[i].round[r].cpu -
 				plain->round[r].cpu) / limit->round[r].cpu;
-		qsort(v, opt.rounds, sizeof(*v), cmp_double);
+		sort(v, opt.rounds);
 		print_ratio(v, "time of (%s - %s) / %s", m[i].name,
 			    plain->name, limit->name);
 	}

@@ -118,13 +118,6 @@ static void timing_one(struct timing *t, enum kind kind)
 	t->times[kind][t->n[kind]++] = opt.insns ? took.cpu : took.wall;
 }
 
-static int cmp_double(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* Mean and its standard error of the faster nine tenths: interrupts are in the
  * rest
  */
@@ -153,7 +146,7 @@ static void timing_print(struct timing *t)
 	       opt.insns ? "instructions" : "nanoseconds", "", "packets",
 	       "median", "mean", "error");
 	for (k = 0; k < N_KINDS; k++) {
-		qsort(t->times[k], t->n[k], sizeof(double), cmp_double);
+		sort(t->times[k], t->n[k]);
 		mean[k] = timing_mean(t->times[k], t->n[k], &err[k]);
 		printf("%-28s%9u%9.1f%9.1f%9.2f\n", kinds[k].name, t->n[k],
 		       quantile(t->times[k], t->n[k], 0.5), mean[k], err[k]);

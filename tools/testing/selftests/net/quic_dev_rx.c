@@ -576,21 +576,8 @@ static unsigned long keys_answered(void)
 	static const char * const names[] = {
 		"QuicRxDevice ", "QuicRxDeviceError ",
 	};
-	unsigned long sum = 0;
-	char buf[4096], *p;
-	unsigned int i;
-	ssize_t n;
 
-	n = pread(stat_fd, buf, sizeof(buf) - 1, 0);
-	if (n < 0)
-		return 0;
-	buf[n] = 0;
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		p = strstr(buf, names[i]);
-		if (p)
-			sum += strtoul(p + strlen(names[i]), NULL, 10);
-	}
-	return sum;
+	return stats_sum(stat_fd, names, ARRAY_SIZE(names));
 }
 
 /*

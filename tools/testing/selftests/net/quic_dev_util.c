@@ -216,6 +216,27 @@ int bpf_cloner(unsigned int ifindex)
 	return bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns, ARRAY_SIZE(insns));
 }
 
+/* Sum of counters, whose names end in a space; 0 for what is not there. @fd is
+ * /proc/net/quic_stat of a network namespace.
+ */
+unsigned long stats_sum(int fd, const char * const *names, unsigned int n)
+{
+	unsigned long sum = 0;
+	char buf[4096], *p;
+	ssize_t len;
+
+	len = pread(fd, buf, sizeof(buf) - 1, 0);
+	if (len < 0)
+		return 0;
+	buf[len] = 0;
+	while (n--) {
+		p = strstr(buf, names[n]);
+		if (p)
+			sum += strtoul(p + strlen(names[n]), NULL, 10);
+	}
+	return sum;
+}
+
 unsigned long now_ms(void)
 {
 	struct timespec ts;

@@ -64,6 +64,7 @@ uint16_t cipher_by_name(const char *name);
 void addr_parse(struct sockaddr_storage *addr, const char *text,
 		unsigned int port);
 
+unsigned long stats_sum(int fd, const char * const *names, unsigned int n);
 unsigned long now_ms(void);
 
 #endif /* QUIC_DEV_UTIL_H */

@@ -14,19 +14,17 @@ host: REMOTE_TYPE=netns.
 import errno
 import re
 import socket
-from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_in
 from lib.py import ksft_true
-from lib.py import ksft_variants, KsftNamedVariant, KsftSkipEx, NetDrvEpEnv
+from lib.py import ksft_variants, KsftNamedVariant, NetDrvEpEnv
 from lib.py import cmd, defer, ip
 from lib.py.quic import CIPHERS, check, check_clean, check_device
 from lib.py.quic import check_mostly_device
 from lib.py.quic import check_no_drops, check_safe, check_software
 from lib.py.quic import ciphers_and_sizes
 from lib.py.quic import quic_init, quic_init_nsim, rounds, snmp, sysctl
-from lib.py.quic import or_skip
-from lib.py.quic import wait_until, write_file
+from lib.py.quic import trace_events, wait_until
 
 
 ETH_P_ALL = 3
@@ -278,26 +276,11 @@ def stats(cfg):
         ksft_eq(after[name] - before[name], 1, name)
 
 
-def _tracefs():
-    mounts = Path("/proc/mounts").read_text(encoding="ascii")
-    for mount in mounts.splitlines():
-        _, where, kind = mount.split()[:3]
-        if kind == "tracefs":
-            return Path(where)
-    or_skip(cmd, "mount -t tracefs none /sys/kernel/tracing")
-    defer(cmd, "umount /sys/kernel/tracing")
-    return Path("/sys/kernel/tracing")
-
-
 def tracepoints(cfg):
     """ Keys that come, go, or are refused leave traces """
     link = quic_init(cfg)
 
-    tracefs = _tracefs()
-    if not (tracefs / "events/quic").exists():
-        raise KsftSkipEx("no quic events")
-    (tracefs / "trace").write_text("", encoding="ascii")
-    write_file(tracefs / "events/quic/enable", 1)
+    trace_file = trace_events()
     link.run(count=3)
     link.check_no_keys_left()
     expected = ["add: netdev={} cid=[0-9a-f]+ gen=0 dir=tx pkt_num=1000 err=0",
@@ -308,7 +291,7 @@ def tracepoints(cfg):
         link.run(count=1)
         expected.append("add: netdev={} .* err=-28 .*refused")
 
-    trace = (tracefs / "trace").read_text(encoding="ascii")
+    trace = trace_file.read_text(encoding="ascii")
     for what in expected:
         pattern = "quic_device_" + what.format(link.ifname)
         ksft_true(re.search(pattern, trace), f"no trace of {pattern}")

@@ -21,14 +21,13 @@ from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_true
 from lib.py import ksft_disruptive, ksft_variants, KsftNamedVariant
-from lib.py import KsftSkipEx
 from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
 from lib.py.quic import CIPHERS, RxMainLink, TIME_SCALE, add_link, check
 from lib.py.quic import check_rx_clean, check_rx_device
 from lib.py.quic import check_rx_mostly_device, check_rx_safe
 from lib.py.quic import check_rx_software, nsim_pair, or_skip, quic_init
 from lib.py.quic import quic_init_nsim, rounds, spare_link, sysctl
-from lib.py.quic import wait_until, write_file
+from lib.py.quic import trace_events, wait_until
 
 ETH_P_ALL = 3
 
@@ -964,32 +963,17 @@ def info(cfg):
                    source="127.0.0.1", from_netns=""), ifindex=0)
 
 
-def _tracefs():
-    mounts = Path("/proc/mounts").read_text(encoding="ascii")
-    for mount in mounts.splitlines():
-        _, where, kind = mount.split()[:3]
-        if kind == "tracefs":
-            return Path(where)
-    or_skip(cmd, "mount -t tracefs none /sys/kernel/tracing")
-    defer(cmd, "umount /sys/kernel/tracing")
-    return Path("/sys/kernel/tracing")
-
-
 def tracepoints(cfg):
     """ Keys that come, go, or are synchronised leave traces """
     link = _init_nsim(cfg)
 
-    tracefs = _tracefs()
-    if not (tracefs / "events/quic").exists():
-        raise KsftSkipEx("no quic events")
-    (tracefs / "trace").write_text("", encoding="ascii")
-    write_file(tracefs / "events/quic/enable", 1)
+    trace_file = trace_events()
     with link.load(pn_len=1) as load:
         load.until_device()
         _fall_behind(link)
         load.until_device("once it was told")
     link.check_no_keys_left()
-    trace = (tracefs / "trace").read_text(encoding="ascii")
+    trace = trace_file.read_text(encoding="ascii")
     for what in ("add: {} dir=rx pkt_num=[0-9]+ err=0", "resync: {} pkt_num=",
                  "del: {} dir=rx"):
         pattern = "quic_device_" + what.format(

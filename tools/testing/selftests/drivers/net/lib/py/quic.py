@@ -69,6 +69,27 @@ def or_skip(func, *args, **kwargs):
         raise KsftSkipEx(f"cannot do: {args[0]}") from exc
 
 
+def _tracefs():
+    mounts = Path("/proc/mounts").read_text(encoding="ascii")
+    for mount in mounts.splitlines():
+        _, where, kind = mount.split()[:3]
+        if kind == "tracefs":
+            return Path(where)
+    or_skip(cmd, "mount -t tracefs none /sys/kernel/tracing")
+    defer(cmd, "umount /sys/kernel/tracing")
+    return Path("/sys/kernel/tracing")
+
+
+def trace_events():
+    """ Trace the events of QUIC from now on; returns the file of the trace """
+    tracefs = _tracefs()
+    if not (tracefs / "events/quic").exists():
+        raise KsftSkipEx("no quic events")
+    (tracefs / "trace").write_text("", encoding="ascii")
+    write_file(tracefs / "events/quic/enable", 1)
+    return tracefs / "trace"
+
+
 def wait_until(cond, seconds, comment):
     """ Wait until @cond() holds, or fail with @comment """
     deadline = time.monotonic() + seconds * TIME_SCALE
