@@ -77,8 +77,9 @@ runs()
 		echo "$opt -f $flows $less -R user-openssl" \
 			"-m syscall,$modes,${modes//,//1,}/1"
 	done
+	# what is received is made before, which takes memory
 	modes=rx-plain,rx-user-openssl,rx-kernel
-	echo "$opt -f 1000 -E rx-syscall -R rx-user-openssl" \
+	echo "$opt -f 1000 -b 10 -E rx-syscall -R rx-user-openssl" \
 		"-m rx-syscall,$modes,${modes//,//1,}/1"
 	for cipher in $ciphers; do
 		echo "-W -c $cipher"

@@ -67,13 +67,18 @@ void *shared_alloc(size_t n, size_t size)
 	return p;
 }
 
-/* Keys and the like. Always the same ones: runs are to be repeatable. */
+/*
+ * Keys and the like. Each process has its own, as the kernel goes on with the
+ * record of packet numbers of a key that another process has had.
+ */
 void fill_random(void *buf, size_t len)
 {
-	static uint64_t state = 0x51554943;
+	static uint64_t state;
 	size_t i, n;
 	uint64_t x;
 
+	if (!state)
+		state = 0x51554943 + ((uint64_t)getpid() << 32);
 	for (i = 0; i < len; i += n) {	/* splitmix64 */
 		x = state += 0x9e3779b97f4a7c15;
 		x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
