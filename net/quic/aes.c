@@ -105,29 +105,44 @@ int quic_aes_seal(struct quic_op *op)
 	return err;
 }
 
+/* A packet whose header is in @buf */
+static struct scatterlist *quic_aes_src(struct quic_op *op,
+					const struct quic_pkt *pkt, u8 *buf,
+					unsigned int hdr_len, unsigned int len)
+{
+	if (!pkt->data)
+		return &op->sg;
+	sg_init_table(op->frags, 2);
+	sg_set_buf(&op->frags[0], buf, hdr_len);
+	sg_set_buf(&op->frags[1], pkt->data + hdr_len, len - hdr_len);
+	return op->frags;
+}
+
 /**
  * quic_aes_open - &quic_cipher.open of AES ciphers, RFC 9001 5.3
  * @op: operation
- * @pkt: packet
- * @len: its bytes, tag included
+ * @i: index of the packet
+ * @buf: its unprotected header; the payload is written behind it
  *
  * Context: as the gfp flags of the protection say.
  * Return: 0, -EBADMSG if the packet is not authentic, or another error.
  */
-int quic_aes_open(struct quic_op *op, const struct quic_pkt *pkt,
-		  unsigned int len)
+int quic_aes_open(struct quic_op *op, unsigned int i, u8 *buf)
 {
 	struct aead_request *req = (struct aead_request *)op->req;
-	unsigned int hdr_len = quic_batch_hdr_len(op->b, pkt);
+	unsigned int len = quic_batch_pkt_len(op->b, i), hdr_len;
+	const struct quic_pkt *pkt = &op->b->pkts[i];
 	const struct quic_prot *prot = op->prot;
 
+	hdr_len = quic_batch_hdr_len(op->b, pkt);
 	crypto_init_wait(&op->wait);
-	sg_init_one(&op->sg, pkt->data, len);
+	sg_init_one(&op->sg, buf, len);
 	quic_nonce(op->iv + prot->cipher->iv_off, prot->iv, pkt->pn);
 	aead_request_set_tfm(req, prot->tfm);
 	aead_request_set_callback(req, quic_req_flags(prot->gfp),
 				  crypto_req_done, &op->wait);
 	aead_request_set_ad(req, hdr_len);
-	aead_request_set_crypt(req, &op->sg, &op->sg, len - hdr_len, op->iv);
+	aead_request_set_crypt(req, quic_aes_src(op, pkt, buf, hdr_len, len),
+			       &op->sg, len - hdr_len, op->iv);
 	return crypto_wait_req(crypto_aead_decrypt(req), &op->wait);
 }

@@ -145,17 +145,52 @@ int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 
 /**
  * struct quic_piece - the linear part of an skb, or one of its fragments
- * @base: first byte
+ * @skb: the skb, or a member of its fragment list
+ * @base: first byte, NULL if the kernel has no address for it
  * @start: offset of the first byte in the skb
  * @end: offset behind the last byte
  * @frag: index of the fragment that follows
  */
 struct quic_piece {
+	const struct sk_buff *skb;
 	u8 *base;
 	unsigned int start;
 	unsigned int end;
 	unsigned int frag;
 };
+
+static struct quic_piece quic_piece_first(const struct sk_buff *skb)
+{
+	return (struct quic_piece) {
+		.skb	= skb,
+		.base	= skb->data,
+		.end	= skb_headlen(skb),
+	};
+}
+
+/* Go on to the next piece of @skb. Return false if there is none. */
+static bool quic_piece_next(struct quic_piece *piece, const struct sk_buff *skb)
+{
+	const struct sk_buff *next;
+	const skb_frag_t *frag;
+
+	piece->start = piece->end;
+	if (piece->frag < skb_shinfo(piece->skb)->nr_frags) {
+		frag = &skb_shinfo(piece->skb)->frags[piece->frag++];
+		piece->base = skb_frag_address_safe(frag);
+		piece->end += skb_frag_size(frag);
+		return true;
+	}
+	next = piece->skb == skb ? skb_shinfo(skb)->frag_list :
+				   piece->skb->next;
+	if (!next)
+		return false;
+	piece->skb = next;
+	piece->base = next->data;
+	piece->end += skb_headlen(next);
+	piece->frag = 0;
+	return true;
+}
 
 /* Find @len bytes at @off, which ascends from call to call. Return NULL if they
  * are not contiguous.
@@ -163,18 +198,37 @@ struct quic_piece {
 static u8 *quic_piece_find(struct quic_piece *piece, const struct sk_buff *skb,
 			   unsigned int off, unsigned int len)
 {
-	const skb_frag_t *frag;
-
 	while (off >= piece->end) {
-		if (piece->frag == skb_shinfo(skb)->nr_frags)
+		if (!quic_piece_next(piece, skb))
 			return NULL;
-		frag = &skb_shinfo(skb)->frags[piece->frag++];
-		piece->base = skb_frag_address(frag);
-		piece->start = piece->end;
-		piece->end += skb_frag_size(frag);
 	}
-	return off + len <= piece->end ? piece->base + off - piece->start :
-					 NULL;
+	return piece->base && off + len <= piece->end ?
+	       piece->base + off - piece->start : NULL;
+}
+
+/**
+ * quic_pkts_locate - find which packets of an skb can be read in place
+ * @pkts: packets; the addresses of their data are filled in
+ * @skb: skb
+ * @off: offset of the first packet in @skb
+ * @l: geometry of the packets
+ *
+ * A packet has no address if it is not contiguous, or if somebody else may
+ * write to its pages, as after splice(): then what is decrypted could be
+ * something else than what was authenticated.
+ */
+void quic_pkts_locate(struct quic_pkt *pkts, const struct sk_buff *skb,
+		      unsigned int off, const struct quic_layout *l)
+{
+	struct quic_piece piece = quic_piece_first(skb);
+	unsigned int i;
+
+	for (i = 0; i < l->npkts; i++, off += l->stride) {
+		pkts[i].data = quic_piece_find(&piece, skb, off,
+					       quic_layout_pkt_len(l, i));
+		if (skb_has_shared_frag(piece.skb))
+			pkts[i].data = NULL;
+	}
 }
 
 /* Fast path: most headers equal the previous one except for a packet number
@@ -278,10 +332,7 @@ static int quic_batch_parse_one(struct quic_batch *b, unsigned int i,
  */
 int quic_batch_parse(struct quic_batch *b, u64 expected)
 {
-	struct quic_piece piece = {
-		.base = b->skb->data,
-		.end = skb_headlen(b->skb),
-	};
+	struct quic_piece piece = quic_piece_first(b->skb);
 	u8 buf[QUIC_MAX_HDR_SIZE];
 	unsigned int i = 0, len;
 	const u8 *hdr;
@@ -315,7 +366,7 @@ int quic_batch_parse(struct quic_batch *b, u64 expected)
 
 /**
  * quic_batch_sample - header-protection sample of a packet, RFC 9001 5.4.2
- * @b: parsed batch
+ * @b: batch, with the addresses of its packets
  * @i: index of the packet
  * @sample: filled in, QUIC_HP_SAMPLE_SIZE bytes
  *

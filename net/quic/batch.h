@@ -112,6 +112,8 @@ void quic_batch_refuse(struct quic_batch *b, unsigned int i, const u8 *hdr);
 int quic_batch_sample(const struct quic_batch *b, unsigned int i, u8 *sample);
 int quic_batch_clear_tags(struct quic_batch *b);
 
+void quic_pkts_locate(struct quic_pkt *pkts, const struct sk_buff *skb,
+		      unsigned int off, const struct quic_layout *l);
 int quic_pkt_parse(struct quic_pkt *pkt, const u8 *hdr, unsigned int len,
 		   unsigned int cid_len, u64 expected);
 

@@ -115,13 +115,14 @@ static void quic_chacha_init(struct chacha_state *state,
 }
 
 /* RFC 8439 2.8: @hdr_len bytes of associated data, @len of ciphertext */
-static void quic_chacha_tag(struct poly1305_desc_ctx *poly, const u8 *data,
-			    unsigned int hdr_len, unsigned int len, u8 *tag)
+static void quic_chacha_tag(struct poly1305_desc_ctx *poly, const u8 *hdr,
+			    unsigned int hdr_len, const u8 *data,
+			    unsigned int len, u8 *tag)
 {
 	__le64 lens[2];
 
-	quic_poly1305_padded(poly, data, hdr_len);
-	quic_poly1305_padded(poly, data + hdr_len, len);
+	quic_poly1305_padded(poly, hdr, hdr_len);
+	quic_poly1305_padded(poly, data, len);
 	lens[0] = cpu_to_le64(hdr_len);
 	lens[1] = cpu_to_le64(len);
 	poly1305_update(poly, (const u8 *)lens, sizeof(lens));
@@ -137,7 +138,8 @@ static void quic_chacha_aead(const struct quic_prot *prot, u64 pn, u8 *data,
 
 	quic_chacha_init(&state, prot, pn);
 	quic_chacha_crypt(&state, &poly, data + hdr_len, len);
-	quic_chacha_tag(&poly, data, hdr_len, len, data + hdr_len + len);
+	quic_chacha_tag(&poly, data, hdr_len, data + hdr_len, len,
+			data + hdr_len + len);
 	chacha_zeroize_state(&state);
 }
 
@@ -200,29 +202,30 @@ int quic_chacha_seal(struct quic_op *op)
 /**
  * quic_chacha_open - &quic_cipher.open of ChaCha20-Poly1305
  * @op: operation
- * @pkt: packet
- * @len: its bytes, tag included
+ * @i: index of the packet
+ * @buf: its unprotected header; the payload is written behind it
  *
  * Context: any.
  * Return: 0, or -EBADMSG if the packet is not authentic.
  */
-int quic_chacha_open(struct quic_op *op, const struct quic_pkt *pkt,
-		     unsigned int len)
+int quic_chacha_open(struct quic_op *op, unsigned int i, u8 *buf)
 {
-	unsigned int hdr_len = quic_batch_hdr_len(op->b, pkt), n;
+	const struct quic_pkt *pkt = &op->b->pkts[i];
+	unsigned int hdr_len = quic_batch_hdr_len(op->b, pkt), len, n;
 	u8 head[QUIC_CHACHA_HEAD], tag[POLY1305_DIGEST_SIZE];
-	u8 *data = pkt->data + hdr_len;
+	const u8 *src = (pkt->data ?: buf) + hdr_len;
 	struct poly1305_desc_ctx poly;
+	u8 *dst = buf + hdr_len;
 	struct chacha_state state;
 	int err = -EBADMSG;
 
-	len -= hdr_len + QUIC_TAG_SIZE;
+	len = quic_batch_pkt_len(op->b, i) - hdr_len - QUIC_TAG_SIZE;
 	quic_chacha_init(&state, op->prot, pkt->pn);
-	n = quic_chacha_head(&state, &poly, head, data, len);
-	quic_chacha_tag(&poly, pkt->data, hdr_len, len, tag);
-	if (!crypto_memneq(tag, data + len, sizeof(tag))) {
-		memcpy(data, head + CHACHA_BLOCK_SIZE, n);
-		chacha20_crypt(&state, data + n, data + n, len - n);
+	n = quic_chacha_head(&state, &poly, head, src, len);
+	quic_chacha_tag(&poly, buf, hdr_len, src, len, tag);
+	if (!crypto_memneq(tag, src + len, sizeof(tag))) {
+		memcpy(dst, head + CHACHA_BLOCK_SIZE, n);
+		chacha20_crypt(&state, dst + n, src + n, len - n);
 		err = 0;
 	}
 	chacha_zeroize_state(&state);

@@ -32,11 +32,12 @@ struct quic_pkt;
  *	  the header-protection sample of packet i to &quic_op.samples + i *
  *	  QUIC_HP_SAMPLE_SIZE. Context: as the gfp flags of the protection say.
  *	  Return: 0 or a negative error
- * @open: verifies and decrypts a packet of @len bytes in place, as
- *	  &quic_pkt.data points to contiguous memory that kmalloc() has
- *	  returned; its header is unprotected. Context: as of @seal. Return: 0;
- *	  -EBADMSG if the packet is not authentic; or another negative error.
- *	  With an error the payload is in no defined state
+ * @open: verifies packet i of an operation, and decrypts it to a buffer from
+ *	  kmalloc() that begins with the unprotected header. The sealed payload
+ *	  is read at &quic_pkt.data, or in the buffer if this is NULL. Context:
+ *	  as of @seal. Return: 0; -EBADMSG if the packet is not authentic; or
+ *	  another negative error. With an error the payload in the buffer is in
+ *	  no defined state
  * @masks: computes the header-protection masks of all packets of an operation
  *	   (RFC 9001 5.4) from their samples; the first QUIC_HP_MASK_SIZE bytes
  *	   of each sample become its mask. Context and return value: as of @seal
@@ -52,8 +53,7 @@ struct quic_cipher {
 	const char *aead;
 	const char *hp;
 	int (*seal)(struct quic_op *op);
-	int (*open)(struct quic_op *op, const struct quic_pkt *pkt,
-		    unsigned int len);
+	int (*open)(struct quic_op *op, unsigned int i, u8 *buf);
 	int (*masks)(struct quic_op *op);
 };
 
@@ -91,10 +91,11 @@ struct quic_prot {
 /**
  * struct quic_op - protecting one batch
  * @prot: protection; who opens packets may change it from packet to packet
- * @b: batch; parsed, if its packets are to be sealed
+ * @b: batch; parsed, if its packets are to be sealed; with the addresses of its
+ *	packets, if they are to be opened
  * @wait: completion of an asynchronous request
  * @sg: a contiguous packet
- * @frags: a packet that spans fragments
+ * @frags: a packet that spans fragments, or header and sealed payload of one
  * @iv: nonce of a packet, as the AEAD transform expects it
  * @size: bytes of @req
  * @samples: samples of all packets, which become their header-protection masks
@@ -132,14 +133,12 @@ void quic_op_free(struct quic_op *op);
 
 /* aes.c */
 int quic_aes_seal(struct quic_op *op);
-int quic_aes_open(struct quic_op *op, const struct quic_pkt *pkt,
-		  unsigned int len);
+int quic_aes_open(struct quic_op *op, unsigned int i, u8 *buf);
 int quic_aes_masks(struct quic_op *op);
 
 /* chacha.c */
 int quic_chacha_seal(struct quic_op *op);
-int quic_chacha_open(struct quic_op *op, const struct quic_pkt *pkt,
-		     unsigned int len);
+int quic_chacha_open(struct quic_op *op, unsigned int i, u8 *buf);
 int quic_chacha_masks(struct quic_op *op);
 
 /* seal.c */
@@ -147,8 +146,8 @@ int quic_seal(const struct quic_prot *prot, struct quic_batch *b);
 
 /* open.c */
 int quic_open_masks(struct quic_op *op);
-void quic_open_header(const struct quic_op *op, unsigned int i,
-		      struct quic_pkt *pkt, u64 expected);
-int quic_open(struct quic_op *op, const struct quic_pkt *pkt, unsigned int len);
+int quic_open_header(const struct quic_op *op, unsigned int i, u8 *buf,
+		     u64 expected);
+int quic_open(struct quic_op *op, unsigned int i, u8 *buf);
 
 #endif /* _NET_QUIC_CIPHER_H */

@@ -2,9 +2,9 @@
 /*
  * QUIC packet protection: recvmsg()
  *
- * UDP calls quic_recv() to copy a datagram to the user. Each packet is copied
- * to a buffer, opened there, and copied on only after its tag was verified.
- * What does not open is copied from the skb, which is never written.
+ * UDP calls quic_recv() to copy a datagram to the user. Each packet is decrypted
+ * to a buffer, and copied on only after its tag was verified. What does not open
+ * is copied from the skb, which is never written.
  *
  * Packets that a device has opened are copied as they are. If they have to be
  * handed up as they were on the wire, they are protected again, in a copy.
@@ -52,7 +52,9 @@ struct quic_rx_peeked {
  * @src: source of the packets
  * @packets: control message UDP_QUIC_DECRYPT, an element for each packet
  * @one: storage of @packets for a single packet
- * @copy: buffer for a packet, NULL at first
+ * @pkts: the packets in the skb, NULL if a device has opened them
+ * @one_pkt: storage of @pkts for a single packet
+ * @buf: buffer for a packet, NULL at first
  * @peeked: flows of the packets that were opened, if the call peeks
  * @device: a device has opened the packets
  */
@@ -64,7 +66,9 @@ struct quic_rx {
 	struct quic_tuple src;
 	struct quic_rx_packet *packets;
 	struct quic_rx_packet one;
-	u8 *copy;
+	struct quic_pkt *pkts;
+	struct quic_pkt one_pkt;
+	u8 *buf;
 	struct quic_rx_peeked *peeked;
 	bool device;
 };
@@ -126,24 +130,39 @@ static int quic_rx_wire(const struct quic_rx *rx, unsigned int i)
 				     rx->urx->msg, len);
 }
 
-/* Hand up the copy of a packet that the user has room for */
-static int quic_rx_plain(const struct quic_rx *rx, unsigned int i)
+/* Hand up the first bytes of the buffer. The user has room for the packet. */
+static int quic_rx_plain(const struct quic_rx *rx, unsigned int len)
 {
-	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
-
-	return copy_to_iter(rx->copy, len, &rx->urx->msg->msg_iter) == len ?
+	return copy_to_iter(rx->buf, len, &rx->urx->msg->msg_iter) == len ?
 	       0 : -EFAULT;
 }
 
-/* First bytes of a packet, at most QUIC_RX_HEAD. Return their number. */
-static unsigned int quic_rx_head(const struct quic_rx *rx, unsigned int i,
-				 u8 *head)
+/* Hand up a packet whose header, in the buffer, is all that was unprotected */
+static int quic_rx_key_phase(const struct quic_rx *rx, unsigned int i)
 {
-	unsigned int len = min(quic_layout_pkt_len(&rx->layout, i),
-			       QUIC_RX_HEAD);
+	const struct quic_rx_packet *p = &rx->packets[i];
+	unsigned int hdr_len = quic_pn_off(p->conn_id_length) +
+			       p->pkt_num_length;
+	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
 
-	return skb_copy_bits(rx->urx->skb, i * rx->layout.stride, head, len) ?
-	       0 : len;
+	return quic_rx_plain(rx, hdr_len) ?:
+	       skb_copy_datagram_msg(rx->urx->skb,
+				     i * rx->layout.stride + hdr_len,
+				     rx->urx->msg, len - hdr_len);
+}
+
+/* First bytes of a packet, at most QUIC_RX_HEAD. @n is set to their number, and
+ * @buf may be used to hold them.
+ */
+static const u8 *quic_rx_head(const struct quic_rx *rx, unsigned int i,
+			      u8 *buf, unsigned int *n)
+{
+	*n = min(quic_layout_pkt_len(&rx->layout, i), QUIC_RX_HEAD);
+	if (rx->pkts && rx->pkts[i].data)
+		return rx->pkts[i].data;
+	if (skb_copy_bits(rx->urx->skb, i * rx->layout.stride, buf, *n))
+		*n = 0;
+	return buf;
 }
 
 static bool quic_rx_too_short(unsigned int len, unsigned int cid_len)
@@ -203,16 +222,17 @@ static unsigned int quic_rx_run_len(const struct quic_rx *rx, unsigned int i,
 {
 	const struct quic_rx_packet *p = &rx->packets[i];
 	unsigned int cmp = fls(quic_rx_cid_lens(rx->fs));
-	unsigned int first = i;
-	u8 next[QUIC_RX_HEAD];
+	unsigned int first = i, len;
+	u8 buf[QUIC_RX_HEAD];
+	const u8 *next;
 
 	while (++i < rx->layout.npkts && cmp && cmp <= n) {
 		if (quic_rx_truncated(rx, i) ||
 		    quic_rx_too_short(quic_layout_pkt_len(&rx->layout, i),
 				      p->conn_id_length))
 			break;
-		if (quic_rx_head(rx, i, next) < cmp ||
-		    next[0] & QUIC_HDR_LONG ||
+		next = quic_rx_head(rx, i, buf, &len);
+		if (len < cmp || next[0] & QUIC_HDR_LONG ||
 		    memcmp(next + 1, head + 1, cmp - 1))
 			break;
 		rx->packets[i] = *p;
@@ -233,30 +253,31 @@ static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
 		atomic64_inc(&run->flow->failed);
 }
 
-/* Open packet @i of a run in rx->copy. The header of a packet without a key is
+/* Open packet @i of a run in rx->buf. The header of a packet without a key is
  * unprotected all the same.
  */
-static void quic_rx_open_copy(struct quic_rx *rx, struct quic_rx_run *run,
-			      unsigned int i)
+static void quic_rx_open(struct quic_rx *rx, struct quic_rx_run *run,
+			 unsigned int i)
 {
 	struct quic_rx_packet *p = &rx->packets[run->first + i];
-	unsigned int len = quic_batch_pkt_len(&run->batch, i), slot;
-	struct quic_pkt pkt = { .data = rx->copy };
+	const struct quic_pkt *pkt = &run->batch.pkts[i];
 	struct quic_rx_keys *keys = &run->keys;
 	enum quic_rx_age age;
+	unsigned int slot;
 	int err;
 
-	quic_open_header(run->op, i, &pkt, keys->state.next);
+	if (quic_open_header(run->op, i, rx->buf, keys->state.next))
+		return;
 	/* Either Key Phase takes the same way from here if it has a key: time
 	 * must not tell one from the other (RFC 9001 9.5)
 	 */
-	age = quic_rx_choose(&keys->state, pkt.pn,
-			     pkt.data[0] & QUIC_HDR_KEY_PHASE);
+	age = quic_rx_choose(&keys->state, pkt->pn,
+			     rx->buf[0] & QUIC_HDR_KEY_PHASE);
 	slot = quic_rx_slot(quic_rx_gen(&keys->state, age));
 	p->status = QUIC_RX_KEY_PHASE;
 	if (keys->key[slot]) {
 		run->op->prot = &keys->prot[slot];
-		err = quic_open(run->op, &pkt, len);
+		err = quic_open(run->op, i, rx->buf);
 		if (err) {
 			quic_rx_failed(rx, run, p, err);
 			return;
@@ -264,26 +285,29 @@ static void quic_rx_open_copy(struct quic_rx *rx, struct quic_rx_run *run,
 		p->status = QUIC_RX_OPENED;
 		p->key_gen = keys->key[slot]->gen;
 		keys->opened[slot]++;
-		quic_rx_opened(&keys->state, age, pkt.pn);
+		quic_rx_opened(&keys->state, age, pkt->pn);
 	}
-	p->pkt_num = pkt.pn;
-	p->pkt_num_length = pkt.pn_len;
+	p->pkt_num = pkt->pn;
+	p->pkt_num_length = pkt->pn_len;
 }
 
 static int quic_rx_open_one(struct quic_rx *rx, struct quic_rx_run *run,
 			    unsigned int i)
 {
 	struct quic_rx_packet *p = &rx->packets[run->first + i];
-	const struct quic_batch *b = &run->batch;
 
 	if (quic_rx_flow_expired(run->flow, run->failed))
 		p->status = QUIC_RX_KEY_LIMIT;
-	else if (!skb_copy_bits(b->skb, quic_batch_pkt_off(b, i), rx->copy,
-				quic_batch_pkt_len(b, i)))
-		quic_rx_open_copy(rx, run, i);
-	if (p->status == QUIC_RX_OPENED || p->status == QUIC_RX_KEY_PHASE)
-		return quic_rx_plain(rx, run->first + i);
-	return quic_rx_wire(rx, run->first + i);
+	else
+		quic_rx_open(rx, run, i);
+	switch (p->status) {
+	case QUIC_RX_OPENED:
+		return quic_rx_plain(rx, quic_batch_pkt_len(&run->batch, i));
+	case QUIC_RX_KEY_PHASE:
+		return quic_rx_key_phase(rx, run->first + i);
+	default:
+		return quic_rx_wire(rx, run->first + i);
+	}
 }
 
 /* Memory that opening needs, and the masks of all packets of a run */
@@ -291,10 +315,9 @@ static int quic_rx_run_prepare(struct quic_rx *rx, struct quic_rx_run *run)
 {
 	int err;
 
-	if (!rx->copy)
-		rx->copy = kmalloc(rx->layout.stride,
-				   GFP_KERNEL | __GFP_NOWARN);
-	if (!rx->copy)
+	if (!rx->buf)
+		rx->buf = kmalloc(rx->layout.stride, GFP_KERNEL | __GFP_NOWARN);
+	if (!rx->buf)
 		return -ENOMEM;
 	run->op = quic_op_alloc(run->keys.prot, QUIC_RX_SLOTS, &run->batch);
 	if (!run->op)
@@ -397,15 +420,17 @@ static int quic_rx_packets(struct quic_rx *rx, unsigned int i)
 	const struct quic_layout *l = &rx->layout;
 	struct quic_rx_run run = { .first = i };
 	struct quic_layout *bl = &run.batch.layout;
-	u8 head[QUIC_RX_HEAD];
+	u8 buf[QUIC_RX_HEAD];
+	const u8 *head;
 	unsigned int n;
 	int err;
 
-	n = quic_rx_head(rx, i, head);
+	head = quic_rx_head(rx, i, buf, &n);
 	run.flow = quic_rx_find(rx, i, head, n);
 	if (!run.flow)
 		return quic_rx_wire(rx, i) ?: 1;
 	run.batch.skb = rx->urx->skb;
+	run.batch.pkts = rx->pkts + i;
 	run.batch.off = i * l->stride;
 	run.batch.cid_len = rx->packets[i].conn_id_length;
 	bl->npkts = quic_rx_run_len(rx, i, head, n);
@@ -416,27 +441,26 @@ static int quic_rx_packets(struct quic_rx *rx, unsigned int i)
 	return err ?: bl->npkts;
 }
 
-static void quic_rx_count_opened(const struct quic_rx *rx, unsigned int len)
+static void quic_rx_count_opened(const struct quic_rx *rx, unsigned int n,
+				 unsigned int len)
 {
 	struct net *net = rx->fs->net;
 
 	if (rx->device) {
-		QUIC_INC_STATS(net, RX_DEVICE_PACKETS);
+		QUIC_ADD_STATS(net, RX_DEVICE_PACKETS, n);
 		QUIC_ADD_STATS(net, RX_DEVICE_BYTES, len);
 	} else {
-		QUIC_INC_STATS(net, RX_SW_PACKETS);
+		QUIC_ADD_STATS(net, RX_SW_PACKETS, n);
 		QUIC_ADD_STATS(net, RX_SW_BYTES, len);
 	}
 }
 
+/* A packet that was not opened */
 static void quic_rx_count_one(const struct quic_rx *rx, unsigned int i)
 {
 	struct net *net = rx->fs->net;
 
 	switch (rx->packets[i].status) {
-	case QUIC_RX_OPENED:
-		quic_rx_count_opened(rx, quic_layout_pkt_len(&rx->layout, i));
-		return;
 	case QUIC_RX_NOT_1RTT:
 		return;
 	case QUIC_RX_KEY_PHASE:
@@ -460,10 +484,18 @@ static void quic_rx_count_one(const struct quic_rx *rx, unsigned int i)
 
 static void quic_rx_count(const struct quic_rx *rx)
 {
-	unsigned int i;
+	unsigned int i, n = 0, len = 0;
 
-	for (i = 0; i < rx->layout.npkts; i++)
-		quic_rx_count_one(rx, i);
+	for (i = 0; i < rx->layout.npkts; i++) {
+		if (rx->packets[i].status == QUIC_RX_OPENED) {
+			n++;
+			len += quic_layout_pkt_len(&rx->layout, i);
+		} else {
+			quic_rx_count_one(rx, i);
+		}
+	}
+	if (n)
+		quic_rx_count_opened(rx, n, len);
 }
 
 static void quic_rx_layout(struct quic_layout *l, const struct sk_buff *skb)
@@ -521,6 +553,7 @@ static int quic_rx_all(struct quic_rx *rx)
 	unsigned int i = 0;
 	int n;
 
+	quic_pkts_locate(rx->pkts, rx->urx->skb, 0, &rx->layout);
 	quic_tuple_set_src(&rx->src, rx->urx->skb);
 	while (i < rx->layout.npkts) {
 		n = quic_rx_packets(rx, i);
@@ -548,6 +581,19 @@ static void quic_rx_packets_free(struct quic_rx *rx)
 		kfree(rx->packets);
 }
 
+static struct quic_pkt *quic_rx_pkts_alloc(struct quic_rx *rx)
+{
+	if (rx->layout.npkts == 1)
+		return &rx->one_pkt;
+	return kmalloc_objs(*rx->pkts, rx->layout.npkts, GFP_KERNEL);
+}
+
+static void quic_rx_pkts_free(struct quic_rx *rx)
+{
+	if (rx->pkts != &rx->one_pkt)
+		kfree(rx->pkts);
+}
+
 /* Find the flow of packets that a device has opened. It must have the key that
  * the device has opened them with: this may have been retired since, or the
  * packets may be for another flow now.
@@ -555,10 +601,11 @@ static void quic_rx_packets_free(struct quic_rx *rx)
 static bool quic_rx_opened_get(struct quic_rx *rx, struct quic_rx_opened *o)
 {
 	const struct quic_rx_key *key = quic_offload_rx_key(o->ext);
-	u8 head[QUIC_RX_HEAD];
+	u8 buf[QUIC_RX_HEAD];
+	const u8 *head;
 	unsigned int n;
 
-	n = quic_rx_head(rx, 0, head);
+	head = quic_rx_head(rx, 0, buf, &n);
 	if (!n--)
 		return false;
 	quic_tuple_set_src(&rx->src, rx->urx->skb);
@@ -788,13 +835,14 @@ int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	if (ext)
 		return quic_recv_opened(&rx, ext);
 	rx.packets = quic_rx_packets_alloc(&rx);
-	if (!rx.packets)
-		return quic_rx_no_room(&rx);
-	err = quic_rx_all(&rx);
-	if (!err && !urx->peek)
+	if (rx.packets)
+		rx.pkts = quic_rx_pkts_alloc(&rx);
+	err = rx.pkts ? quic_rx_all(&rx) : quic_rx_no_room(&rx);
+	if (rx.pkts && !err && !urx->peek)
 		quic_rx_count(&rx);
 	quic_rx_peeked_free(&rx);
-	kfree_sensitive(rx.copy);
+	kfree_sensitive(rx.buf);
+	quic_rx_pkts_free(&rx);
 	quic_rx_packets_free(&rx);
 	return err;
 }
