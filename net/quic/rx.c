@@ -28,6 +28,8 @@
 
 /* First byte and connection ID */
 #define QUIC_RX_HEAD	(1 + QUIC_MAX_CONNECTION_ID_SIZE)
+/* Opened packets that are copied to the user at once stay in the cache */
+#define QUIC_RX_BUF	8192U
 
 /**
  * struct quic_rx_peeked - what a call that peeks has made of a flow
@@ -54,7 +56,9 @@ struct quic_rx_peeked {
  * @one: storage of @packets for a single packet
  * @pkts: the packets in the skb, NULL if a device has opened them
  * @one_pkt: storage of @pkts for a single packet
- * @buf: buffer for a packet, NULL at first
+ * @buf: buffer for opened packets, NULL at first
+ * @size: bytes that @buf has
+ * @used: bytes of opened packets in @buf that the user does not have yet
  * @peeked: flows of the packets that were opened, if the call peeks
  * @device: a device has opened the packets
  */
@@ -69,6 +73,8 @@ struct quic_rx {
 	struct quic_pkt *pkts;
 	struct quic_pkt one_pkt;
 	u8 *buf;
+	unsigned int size;
+	unsigned int used;
 	struct quic_rx_peeked *peeked;
 	bool device;
 };
@@ -130,22 +136,33 @@ static int quic_rx_wire(const struct quic_rx *rx, unsigned int i)
 				     rx->urx->msg, len);
 }
 
-/* Hand up the first bytes of the buffer. The user has room for the packet. */
-static int quic_rx_plain(const struct quic_rx *rx, unsigned int len)
+/* Hand up what is in the buffer. The user has room for it. */
+static int quic_rx_flush(struct quic_rx *rx)
 {
+	size_t len = rx->used;
+
+	rx->used = 0;
 	return copy_to_iter(rx->buf, len, &rx->urx->msg->msg_iter) == len ?
 	       0 : -EFAULT;
 }
 
+/* Hand up a packet that was opened in the buffer, soon */
+static int quic_rx_plain(struct quic_rx *rx, unsigned int len)
+{
+	rx->used += len;
+	return rx->size - rx->used < rx->layout.stride ? quic_rx_flush(rx) : 0;
+}
+
 /* Hand up a packet whose header, in the buffer, is all that was unprotected */
-static int quic_rx_key_phase(const struct quic_rx *rx, unsigned int i)
+static int quic_rx_key_phase(struct quic_rx *rx, unsigned int i)
 {
 	const struct quic_rx_packet *p = &rx->packets[i];
 	unsigned int hdr_len = quic_pn_off(p->conn_id_length) +
 			       p->pkt_num_length;
 	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
 
-	return quic_rx_plain(rx, hdr_len) ?:
+	rx->used += hdr_len;
+	return quic_rx_flush(rx) ?:
 	       skb_copy_datagram_msg(rx->urx->skb,
 				     i * rx->layout.stride + hdr_len,
 				     rx->urx->msg, len - hdr_len);
@@ -253,7 +270,7 @@ static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
 		atomic64_inc(&run->flow->failed);
 }
 
-/* Open packet @i of a run in rx->buf. The header of a packet without a key is
+/* Open packet @i of a run in the buffer. The header of a packet without a key is
  * unprotected all the same.
  */
 static void quic_rx_open(struct quic_rx *rx, struct quic_rx_run *run,
@@ -262,22 +279,23 @@ static void quic_rx_open(struct quic_rx *rx, struct quic_rx_run *run,
 	struct quic_rx_packet *p = &rx->packets[run->first + i];
 	const struct quic_pkt *pkt = &run->batch.pkts[i];
 	struct quic_rx_keys *keys = &run->keys;
+	u8 *buf = rx->buf + rx->used;
 	enum quic_rx_age age;
 	unsigned int slot;
 	int err;
 
-	if (quic_open_header(run->op, i, rx->buf, keys->state.next))
+	if (quic_open_header(run->op, i, buf, keys->state.next))
 		return;
 	/* Either Key Phase takes the same way from here if it has a key: time
 	 * must not tell one from the other (RFC 9001 9.5)
 	 */
 	age = quic_rx_choose(&keys->state, pkt->pn,
-			     rx->buf[0] & QUIC_HDR_KEY_PHASE);
+			     buf[0] & QUIC_HDR_KEY_PHASE);
 	slot = quic_rx_slot(quic_rx_gen(&keys->state, age));
 	p->status = QUIC_RX_KEY_PHASE;
 	if (keys->key[slot]) {
 		run->op->prot = &keys->prot[slot];
-		err = quic_open(run->op, i, rx->buf);
+		err = quic_open(run->op, i, buf);
 		if (err) {
 			quic_rx_failed(rx, run, p, err);
 			return;
@@ -306,7 +324,7 @@ static int quic_rx_open_one(struct quic_rx *rx, struct quic_rx_run *run,
 	case QUIC_RX_KEY_PHASE:
 		return quic_rx_key_phase(rx, run->first + i);
 	default:
-		return quic_rx_wire(rx, run->first + i);
+		return quic_rx_flush(rx) ?: quic_rx_wire(rx, run->first + i);
 	}
 }
 
@@ -315,8 +333,11 @@ static int quic_rx_run_prepare(struct quic_rx *rx, struct quic_rx_run *run)
 {
 	int err;
 
-	if (!rx->buf)
-		rx->buf = kmalloc(rx->layout.stride, GFP_KERNEL | __GFP_NOWARN);
+	if (!rx->buf) {
+		rx->size = max(rx->layout.stride,
+			       min(rx->layout.wire_len, QUIC_RX_BUF));
+		rx->buf = kmalloc(rx->size, GFP_KERNEL | __GFP_NOWARN);
+	}
 	if (!rx->buf)
 		return -ENOMEM;
 	run->op = quic_op_alloc(run->keys.prot, QUIC_RX_SLOTS, &run->batch);
@@ -397,6 +418,7 @@ static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
 	} else {
 		for (i = 0; i < n && !err; i++)
 			err = quic_rx_open_one(rx, run, i);
+		err = err ?: quic_rx_flush(rx);
 		quic_op_free(run->op);
 	}
 	/* Packets that follow may belong to the flow, too */
