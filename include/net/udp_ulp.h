@@ -11,6 +11,7 @@
 #include <linux/sockptr.h>
 #include <linux/stringify.h>
 #include <linux/udp.h>
+#include <net/dropreason.h>
 #include <net/udp.h>
 
 struct inet_cork;
@@ -19,6 +20,11 @@ struct sk_buff;
 struct udp_ulp_ops;
 
 #define UDP_ULP_NAME_MAX	16
+
+/* Upper limit of what &udp_ulp_ops.get_info adds to a message. It does not
+ * depend on the socket, which may get its ULP while the message is being made.
+ */
+#define UDP_ULP_INFO_SIZE	256
 
 /* Socket options and control messages at level SOL_UDP that are set aside for
  * ULPs. Each of them is owned by at most one.
@@ -120,12 +126,19 @@ struct udp_ulp {
  *	  which udp_ulp_receive() was called. It may write control messages.
  *	  Socket not locked, may sleep. On error the datagram is lost, unless it
  *	  was peeked at, and the error goes to the caller of recvmsg(). A
- *	  positive value: nothing was copied, and nobody may have the datagram:
- *	  drop it, even if it was peeked at, and go on with the next one
- * @drops: is a datagram, whose UDP header is pulled, to be dropped rather than
- *	   queued? Asked for sockets for which udp_ulp_receive() was called. The
- *	   checksum may be wrong. Softirq, rcu_read_lock() is held. May still be
- *	   under way when @release is called
+ *	  positive value, an enum skb_drop_reason: nothing was copied, and
+ *	  nobody may have the datagram: drop it, even if it was peeked at, and
+ *	  go on with the next one
+ * @drops: why a datagram, whose UDP header is pulled, is to be dropped rather
+ *	   than queued; SKB_NOT_DROPPED_YET: queue it. Asked for sockets for
+ *	   which udp_ulp_receive() was called. The checksum may be wrong.
+ *	   Softirq, rcu_read_lock() is held. May still be under way when
+ *	   @release is called
+ * @get_info: adds attributes to the nest INET_DIAG_ULP_INFO of socket
+ *	      diagnostics, up to UDP_ULP_INFO_SIZE bytes; NULL if there is
+ *	      nothing but the name. net_admin: the reader has CAP_NET_ADMIN.
+ *	      BH disabled, rcu_read_lock() is held. May still be under way when
+ *	      @release is called
  */
 struct udp_ulp_ops {
 	struct list_head list;
@@ -145,7 +158,10 @@ struct udp_ulp_ops {
 		       struct msghdr *msg, size_t len, udp_ulp_send_t send);
 	int (*recv)(struct sock *sk, struct udp_ulp *ulp,
 		    const struct udp_ulp_rx *rx);
-	bool (*drops)(struct udp_ulp *ulp, const struct sk_buff *skb);
+	enum skb_drop_reason (*drops)(struct udp_ulp *ulp,
+				      const struct sk_buff *skb);
+	int (*get_info)(struct udp_ulp *ulp, struct sk_buff *skb,
+			bool net_admin);
 };
 
 #ifdef CONFIG_UDP_ULP
@@ -172,7 +188,10 @@ int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 		     struct inet_cork *cork);
 int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
 		 unsigned int off, unsigned int len, bool peek);
-bool __udp_ulp_drops(const struct sock *sk, const struct sk_buff *skb);
+enum skb_drop_reason __udp_ulp_drops(const struct sock *sk,
+				     const struct sk_buff *skb);
+int udp_ulp_put_info(struct sk_buff *skb, const struct sock *sk,
+		     bool net_admin);
 
 /**
  * udp_ulp_get - the ULP of a socket that is in use
@@ -240,12 +259,14 @@ static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 	return udp_ulp_builds(tx) ? __udp_ulp_finish(tx, skb, cork) : 0;
 }
 
-/* Does a ULP want a datagram to be dropped rather than queued? */
-static inline bool udp_ulp_drops(const struct sock *sk,
-				 const struct sk_buff *skb)
+/* Does a ULP want a datagram to be dropped rather than queued, and why? */
+static inline enum skb_drop_reason udp_ulp_drops(const struct sock *sk,
+						 const struct sk_buff *skb)
 {
-	return static_branch_unlikely(&udp_ulp_needed_key) &&
-	       udp_test_bit(ULP_RECV, sk) && __udp_ulp_drops(sk, skb);
+	if (!static_branch_unlikely(&udp_ulp_needed_key) ||
+	    !udp_test_bit(ULP_RECV, sk))
+		return SKB_NOT_DROPPED_YET;
+	return __udp_ulp_drops(sk, skb);
 }
 
 /* A ULP takes datagrams apart, so recvmsg() cannot begin within one, as it does
@@ -337,15 +358,21 @@ static inline int udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 	return 0;
 }
 
-static inline bool udp_ulp_drops(const struct sock *sk,
-				 const struct sk_buff *skb)
+static inline enum skb_drop_reason udp_ulp_drops(const struct sock *sk,
+						 const struct sk_buff *skb)
 {
-	return false;
+	return SKB_NOT_DROPPED_YET;
 }
 
 static inline bool udp_ulp_receives(const struct sock *sk)
 {
 	return false;
+}
+
+static inline int udp_ulp_put_info(struct sk_buff *skb, const struct sock *sk,
+				   bool net_admin)
+{
+	return 0;
 }
 
 static inline int udp_ulp_recv(struct sock *sk, struct sk_buff *skb,

@@ -3,6 +3,7 @@
  * Pluggable upper layer protocols over UDP, after those over TCP
  */
 
+#include <linux/inet_diag.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/net.h>
@@ -12,6 +13,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 #include <net/inet_sock.h>
+#include <net/netlink.h>
 #include <net/sock.h>
 #include <net/udp.h>
 #include <net/udp_ulp.h>
@@ -380,7 +382,8 @@ int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
 
 	if (err) {
 		udp_ulp_put_tskey(skb, cork);
-		kfree_skb(skb);
+		/* The caller gets an error: this is no drop */
+		consume_skb(skb);
 	}
 	return err;
 }
@@ -395,8 +398,8 @@ int __udp_ulp_finish(struct udp_ulp_tx *tx, struct sk_buff *skb,
  * @peek: the datagram stays in the queue
  *
  * Context: process, sleeps.
- * Return: 0, a negative error, or a positive value: drop the datagram and take
- * the next one.
+ * Return: 0, a negative error, or the reason to drop the datagram and take the
+ * next one.
  */
 int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
 		 unsigned int off, unsigned int len, bool peek)
@@ -419,16 +422,63 @@ int udp_ulp_recv(struct sock *sk, struct sk_buff *skb, struct msghdr *msg,
  * @skb: datagram that would be queued
  *
  * Context: softirq.
- * Return: true to drop it.
+ * Return: the reason to drop it, or SKB_NOT_DROPPED_YET.
  */
-bool __udp_ulp_drops(const struct sock *sk, const struct sk_buff *skb)
+enum skb_drop_reason __udp_ulp_drops(const struct sock *sk,
+				     const struct sk_buff *skb)
 {
+	enum skb_drop_reason reason = SKB_NOT_DROPPED_YET;
 	struct udp_ulp *ulp;
-	bool drop;
 
 	rcu_read_lock();
 	ulp = udp_ulp_get_rcu(sk);
-	drop = ulp && ulp->ops->drops(ulp, skb);
+	if (ulp)
+		reason = ulp->ops->drops(ulp, skb);
 	rcu_read_unlock();
-	return drop;
+	return reason;
 }
+
+static int __udp_ulp_put_info(struct sk_buff *skb, struct udp_ulp *ulp,
+			      bool net_admin)
+{
+	struct nlattr *nest;
+	int err;
+
+	nest = nla_nest_start_noflag(skb, INET_DIAG_ULP_INFO);
+	if (!nest)
+		return -EMSGSIZE;
+	err = nla_put_string(skb, INET_ULP_INFO_NAME, ulp->ops->name);
+	if (!err && ulp->ops->get_info)
+		err = ulp->ops->get_info(ulp, skb, net_admin);
+	if (err)
+		nla_nest_cancel(skb, nest);
+	else
+		nla_nest_end(skb, nest);
+	return err;
+}
+
+/**
+ * udp_ulp_put_info - tell socket diagnostics of a socket's ULP, if it has one
+ * @skb: message
+ * @sk: UDP socket, which may be about to be destroyed
+ * @net_admin: the reader has CAP_NET_ADMIN
+ *
+ * Context: process, or BH disabled.
+ * Return: 0, or -EMSGSIZE if @skb has no room.
+ */
+int udp_ulp_put_info(struct sk_buff *skb, const struct sock *sk,
+		     bool net_admin)
+{
+	struct udp_ulp *ulp;
+	int err = 0;
+
+	if (!static_branch_unlikely(&udp_ulp_needed_key))
+		return 0;
+	rcu_read_lock();
+	ulp = udp_ulp_get_rcu(sk);
+	if (ulp)
+		err = __udp_ulp_put_info(skb, ulp, net_admin);
+	rcu_read_unlock();
+	return err;
+}
+EXPORT_SYMBOL_GPL(udp_ulp_put_info);

@@ -434,8 +434,7 @@ int quic_flow_info(struct quic_flows *fs, const struct quic_tuple *tuple,
 	const struct quic_flow *flow;
 
 	mutex_lock(&fs->lock);
-	info->flows = atomic_read(&fs->tuples.nelems) +
-		      atomic_read(&fs->ids.nelems);
+	info->flows = quic_flows_count(fs);
 	flow = quic_flow_find_key(fs, tuple, &info->key);
 	if (flow)
 		quic_flow_describe(fs, flow, info);

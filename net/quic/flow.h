@@ -12,6 +12,7 @@
 #include <linux/workqueue.h>
 
 #include "charge.h"
+#include "diag.h"
 #include "key.h"
 #include "tuple.h"
 
@@ -114,6 +115,7 @@ struct quic_flow {
  * @list: all flows, protected by @lock
  * @tuples: flows without an id, by tuple
  * @ids: the other flows, by id
+ * @counts: counters
  */
 struct quic_flows {
 	const struct sock *sk;
@@ -122,6 +124,7 @@ struct quic_flows {
 	struct list_head list;
 	struct rhashtable tuples;
 	struct rhashtable ids;
+	struct quic_counts counts;
 };
 
 int quic_flows_init(struct quic_flows *fs, const struct sock *sk);
@@ -144,10 +147,14 @@ void quic_flow_prefetch_id(struct quic_flows *fs, u32 id, u64 pn);
 struct quic_key *quic_flow_get_key(struct quic_flow *flow, unsigned int phase);
 void quic_flow_put(struct quic_flow *flow);
 
+static inline unsigned int quic_flows_count(const struct quic_flows *fs)
+{
+	return atomic_read(&fs->tuples.nelems) + atomic_read(&fs->ids.nelems);
+}
+
 static inline bool quic_flows_many(const struct quic_flows *fs)
 {
-	return atomic_read(&fs->tuples.nelems) +
-	       atomic_read(&fs->ids.nelems) > QUIC_FLOWS_CACHED;
+	return quic_flows_count(fs) > QUIC_FLOWS_CACHED;
 }
 
 #endif /* _NET_QUIC_FLOW_H */

@@ -215,7 +215,7 @@ static void quic_rx_flow_remove(struct quic_rx_flows *fs,
 		rhashtable_remove_fast(&fs->ids, &flow->node,
 				       quic_rx_ids_params);
 	list_del(&flow->list);
-	fs->nr_flows--;
+	WRITE_ONCE(fs->nr_flows, fs->nr_flows - 1);
 	quic_rx_flow_retire_all(flow);
 	QUIC_DEC_STATS(fs->net, CURR_RX_SW);
 	quic_rx_flow_put(flow);
@@ -347,7 +347,7 @@ static int quic_rx_flow_link(struct quic_rx_flows *fs,
 		return err;
 	}
 	list_add_tail(&flow->list, &fs->list);
-	fs->nr_flows++;
+	WRITE_ONCE(fs->nr_flows, fs->nr_flows + 1);
 	return 0;
 }
 

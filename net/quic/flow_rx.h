@@ -14,6 +14,7 @@
 #include <linux/workqueue.h>
 
 #include "charge.h"
+#include "diag.h"
 #include "key_rx.h"
 #include "offload_slot.h"
 #include "tuple.h"
@@ -63,13 +64,18 @@ struct quic_rx_match {
  * struct quic_rx_watch - does a device open what it should? Callers may race:
  *			  then a packet may not be counted
  * @strays: successive packets that do not match the key in the device
- * @missed: successive packets that do, but software had to open them
+ * @move: how many of these there must be before the key is offered for those
+ *	  packets; 0: as many as the first time
+ * @served: packets that the device has opened since the key has moved
+ * @missed: successive packets that do match, but software had to open them
  * @wait: how many of these there must be before the device is told where the
  *	  packet numbers are; 0: as many as the first time
  * @serving: the device has opened a packet
  */
 struct quic_rx_watch {
 	unsigned int strays;
+	unsigned int move;
+	unsigned int served;
 	unsigned int missed;
 	unsigned int wait;
 	bool serving;
@@ -146,9 +152,10 @@ struct quic_rx_lens {
  * @list: all flows, protected by @lock
  * @matches: matches of all flows, by tuple
  * @ids: flows with an id
- * @nr_flows: number of all flows
+ * @nr_flows: number of all flows, changed under @lock
  * @any: lengths of connection IDs in matches with any source
  * @peer: the same with a certain source
+ * @counts: counters
  */
 struct quic_rx_flows {
 	const struct sock *sk;
@@ -160,6 +167,7 @@ struct quic_rx_flows {
 	unsigned int nr_flows;
 	struct quic_rx_lens any;
 	struct quic_rx_lens peer;
+	struct quic_counts counts;
 };
 
 /**

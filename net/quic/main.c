@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include <net/sock.h>
 
+#include "diag.h"
 #include "net.h"
 #include "netlink.h"
 #include "offload.h"
@@ -37,6 +38,7 @@ static struct udp_ulp_ops quic_ulp_ops = {
 	.sendmsg	= quic_sendmsg,
 	.recv		= quic_recv,
 	.drops		= quic_drops,
+	.get_info	= quic_diag_get_info,
 };
 
 static int __init quic_init(void)

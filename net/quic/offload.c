@@ -369,6 +369,31 @@ err_uncharge:
 	return NULL;
 }
 
+/* The device has the key. As long as the slot has @o, the socket is there, and
+ * who closes the socket frees its counters after a grace period.
+ */
+static void quic_offload_count_flow(struct quic_offload *o)
+{
+	spin_lock(&o->lock);
+	if (o->slot) {
+		o->counted = true;
+		if (atomic_inc_return(&o->flow->keys) == 1)
+			atomic_inc(&o->counts->dev_flows);
+	}
+	spin_unlock(&o->lock);
+}
+
+/* The slot is about to let go of @o */
+static void quic_offload_uncount_flow(struct quic_offload *o)
+{
+	lockdep_assert_held(&o->lock);
+	if (!o->counted)
+		return;
+	o->counted = false;
+	if (atomic_dec_and_test(&o->flow->keys))
+		atomic_dec(&o->counts->dev_flows);
+}
+
 /* The slot lets go of @o. The caller has removed @o from the slot, and must
  * not touch @o any more. A key that opens has to leave the device; if it is on
  * its way there, quic_offload_enter() will see that the slot has let go.
@@ -378,6 +403,7 @@ static void quic_offload_detached(struct quic_offload *o)
 	bool leave;
 
 	spin_lock(&o->lock);
+	quic_offload_uncount_flow(o);
 	o->slot = NULL;
 	leave = quic_offload_is_rx(o) &&
 		READ_ONCE(o->state) == QUIC_OFFLOAD_IN;
@@ -430,6 +456,7 @@ static void quic_offload_detach(struct quic_offload *o, int err)
 	spin_lock(&o->lock);
 	slot = o->slot;
 	if (slot) {
+		quic_offload_uncount_flow(o);
 		o->slot = NULL;
 		WRITE_ONCE(slot->retry, err == -ENOMEM || err == -EINTR ||
 			   err == -EAGAIN || err == -EBUSY ?
@@ -514,6 +541,7 @@ static int quic_offload_add(struct quic_offload *o)
 	if (quic_offload_is_rx(o))
 		refcount_inc(&o->ref);
 	list_add_tail(&o->list, &qdev->keys);
+	quic_offload_count_flow(o);
 	rcu_assign_pointer(o->netdev, netdev);
 	if (!err)
 		quic_offload_key_done(&o->qkey, 0);

@@ -13,6 +13,7 @@
 #include <net/net_trackers.h>
 #include <net/quic_core.h>
 
+#include "diag.h"
 #include "key.h"
 
 struct mem_cgroup;
@@ -67,11 +68,13 @@ struct quic_offload_dev {
  * @ref: one reference of the flow, one of each offload
  * @cookie: tells flows apart, never 0
  * @phases: bit n is set while a device has a key of the flow with Key Phase n
+ * @keys: keys of the flow in devices that are in use
  */
 struct quic_offload_flow {
 	refcount_t ref;
 	u64 cookie;
 	unsigned long phases;
+	atomic_t keys;
 };
 
 /**
@@ -114,8 +117,11 @@ enum quic_offload_stop {
  * @state: where the key is, changed under @qdev->lock
  * @err: the driver has refused the key after it had asked for time
  * @stop: why no more packets may be left to the device
- * @lock: protects @slot, and the slot's members about the last attempt
+ * @lock: protects @slot, @counted, and the slot's members about the last
+ *	  attempt
  * @slot: slot that has this offload, NULL when it has let go of it
+ * @counts: counters of the socket, valid while @slot is set
+ * @counted: the key counts in quic_offload_flow.keys
  * @gen: of @qdev when the key was offered
  * @todo: entry in @qdev->todo
  * @list: entry in @qdev->offers, later in @qdev->keys
@@ -146,6 +152,8 @@ struct quic_offload {
 	enum quic_offload_stop stop;
 	spinlock_t lock;	/* see above */
 	struct quic_offload_slot *slot;
+	struct quic_counts *counts;
+	bool counted;
 	unsigned long gen;
 	struct llist_node todo;
 	struct list_head list;
@@ -225,7 +233,7 @@ int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen);
 void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
 			  const struct quic_rx_keys *keys,
 			  const struct quic_batch *b);
-void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen);
+void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n);
 void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 			     unsigned int cid_len);
 void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
@@ -286,7 +294,8 @@ static inline void quic_offload_rx_seen(struct sock *sk,
 {
 }
 
-static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen)
+static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen,
+					  unsigned int n)
 {
 }
 

@@ -70,7 +70,7 @@ struct sk_buff *quic_validate_xmit_skb(struct sock *sk,
 		return ext->ops->validate(skb, netdev, ext);
 
 	/* The key is not known any more */
-	kfree_skb(skb);
+	kfree_skb_reason(skb, SKB_DROP_REASON_QUIC_TX_NO_KEY);
 	return NULL;
 }
 EXPORT_SYMBOL_GPL(quic_validate_xmit_skb);

@@ -21,7 +21,7 @@
 
 /* Clones and taps may share the packets, so seal a copy. The copy has the same
  * headroom, so that the offsets of the headers stay right. A link-layer header
- * may be in the headroom.
+ * may be in the headroom. Giving up a copy drops no packet.
  */
 static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 					  unsigned int hlen)
@@ -49,7 +49,7 @@ static struct sk_buff *quic_fallback_copy(const struct sk_buff *skb,
 		pos += size;
 	}
 	if (err) {
-		kfree_skb(nskb);
+		consume_skb(nskb);
 		return NULL;
 	}
 	skb_copy_header(nskb, skb);
@@ -162,7 +162,7 @@ static struct sk_buff *quic_fallback(const struct quic_offload *o,
 	if (nskb->ip_summed != CHECKSUM_PARTIAL)
 		before = skb_checksum(nskb, off, nskb->len - off, 0);
 	if (quic_fallback_seal(o, nskb, off, ext)) {
-		kfree_skb(nskb);
+		consume_skb(nskb);
 		return NULL;
 	}
 	quic_fallback_checksum(nskb, off, before);
@@ -268,13 +268,16 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
 	unsigned int off = skb_transport_offset(skb) + sizeof(struct udphdr);
 	struct quic_offload *o = quic_offload_of(ext->key);
 	unsigned int npkts = quic_fallback_pkts(skb, off);
+	SKB_DR_INIT(reason, QUIC_TX_SEAL);
 	struct sk_buff *nskb = NULL;
 
-	if (quic_fallback_whole(skb, off))
+	if (quic_fallback_whole(skb, off)) {
 		nskb = quic_fallback(o, skb, off, ext);
-	else
+	} else {
 		/* It will happen to the next packets, too */
 		quic_offload_stop(o, QUIC_OFFLOAD_STOP_PATH);
+		SKB_DR_SET(reason, QUIC_TX_CHANGED);
+	}
 	trace_quic_device_fallback(skb->dev, &o->qkey, ext->pkt_num, npkts,
 				   nskb);
 	if (nskb) {
@@ -282,7 +285,7 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
 		consume_skb(skb);
 	} else {
 		QUIC_ADD_STATS(o->net, TX_DEVICE_DROP, npkts);
-		kfree_skb(skb);
+		kfree_skb_reason(skb, reason);
 	}
 	return nskb;
 }

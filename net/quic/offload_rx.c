@@ -18,6 +18,7 @@
 #include "net.h"
 #include "offload.h"
 #include "offload_rx.h"
+#include "sock.h"
 
 /* Packets that were in the queue when the device got the key say nothing of the
  * device. They are gone when the first one comes that the device has opened, or
@@ -30,6 +31,14 @@
 #define QUIC_RX_WATCH_MIN	8
 /* A device that does not listen is told less and less often */
 #define QUIC_RX_WATCH_MAX	BIT(20)
+/* A key moves less and less often if the peer uses several addresses in turn,
+ * but a peer that has moved for good does not wait for ever
+ */
+#define QUIC_RX_MOVE_MAX	BIT(12)
+/* The device has to open so many times more packets than were needed for the
+ * last move, until the key may move as fast as the first time
+ */
+#define QUIC_RX_MOVE_WORTH	8
 
 /**
  * quic_rx_watch_opened - software had to open packets of a key in a device
@@ -46,11 +55,15 @@ enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
 	unsigned int wait = READ_ONCE(watch->wait) ?: QUIC_RX_WATCH_MIN;
 	unsigned int strays = match ? 0 : READ_ONCE(watch->strays) + n;
 	unsigned int missed = match ? READ_ONCE(watch->missed) + n : 0;
+	unsigned int move = READ_ONCE(watch->move) ?: QUIC_RX_WATCH_MIN;
 	enum quic_rx_advice advice = QUIC_RX_STAY;
 
-	if (strays >= QUIC_RX_WATCH_MIN) {
+	if (strays >= move) {
 		advice = QUIC_RX_MOVE;
 		strays = 0;
+		WRITE_ONCE(watch->served, 0);
+		WRITE_ONCE(watch->move,
+			   min_t(u32, 2 * move, QUIC_RX_MOVE_MAX));
 	} else if (missed >= wait) {
 		advice = QUIC_RX_RESYNC;
 		missed = 0;
@@ -62,18 +75,45 @@ enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
 	return advice;
 }
 
-/**
- * quic_rx_watch_served - the device has opened a packet
- * @watch: updated
- *
- * Context: any.
- */
-void quic_rx_watch_served(struct quic_rx_watch *watch)
+static void quic_rx_watch_forget(struct quic_rx_watch *watch)
 {
 	WRITE_ONCE(watch->strays, 0);
 	WRITE_ONCE(watch->missed, 0);
 	WRITE_ONCE(watch->wait, 0);
+}
+
+/**
+ * quic_rx_watch_start - a key is offered to a device
+ * @watch: of the key, or of the one that had its place; remembers how often
+ *	   keys have moved
+ *
+ * Context: any.
+ */
+void quic_rx_watch_start(struct quic_rx_watch *watch)
+{
+	quic_rx_watch_forget(watch);
+	WRITE_ONCE(watch->serving, false);
+}
+
+/**
+ * quic_rx_watch_served - the device has opened packets
+ * @watch: updated
+ * @n: number of packets
+ *
+ * Context: any.
+ */
+void quic_rx_watch_served(struct quic_rx_watch *watch, unsigned int n)
+{
+	unsigned int move = READ_ONCE(watch->move);
+
+	quic_rx_watch_forget(watch);
 	WRITE_ONCE(watch->serving, true);
+	if (!move)
+		return;
+	n += READ_ONCE(watch->served);
+	WRITE_ONCE(watch->served, n);
+	if (n >= QUIC_RX_MOVE_WORTH * move)
+		WRITE_ONCE(watch->move, 0);
 }
 
 /**
@@ -233,10 +273,10 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 		return;
 	refcount_inc(&key->ref);
 	offload->rx_key = key;
+	offload->counts = &quic_sock_of(seen->sk)->rx.counts;
 	offload->owner = seen->sk;
 	quic_offload_rx_describe(&offload->qkey, flow, key, seen);
-	quic_rx_watch_served(&dev->watch);
-	WRITE_ONCE(dev->watch.serving, false);
+	quic_rx_watch_start(&dev->watch);
 	quic_offload_offer(&dev->slot, offload);
 	if (READ_ONCE(key->retired))
 		quic_offload_drop(&dev->slot, key);
@@ -337,12 +377,13 @@ out:
  * quic_offload_rx_served - a device has opened packets
  * @flow: flow of the packets
  * @gen: key generation
+ * @n: number of packets
  *
  * Context: process.
  */
-void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen)
+void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n)
 {
-	quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch);
+	quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch, n);
 }
 
 /**
@@ -503,7 +544,7 @@ static struct sk_buff *quic_offload_rx_refuse(struct sk_buff *skb,
 {
 	if (skb->dev)
 		quic_offload_rx_astray(dev_net(skb->dev), skb, ext);
-	kfree_skb(skb);
+	kfree_skb_reason(skb, SKB_DROP_REASON_QUIC_RX_MISDELIVERED);
 	return NULL;
 }
 

@@ -47,7 +47,8 @@ struct quic_rx_seen {
 
 enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
 					 unsigned int n, bool match);
-void quic_rx_watch_served(struct quic_rx_watch *watch);
+void quic_rx_watch_start(struct quic_rx_watch *watch);
+void quic_rx_watch_served(struct quic_rx_watch *watch, unsigned int n);
 bool quic_offload_rx_match(const struct quicdev_key *qkey,
 			   const struct quic_rx_seen *seen);
 void quic_offload_rx_address(struct quicdev_key *qkey,

@@ -18,6 +18,7 @@
 #include "batch.h"
 #include "flow.h"
 #include "offload.h"
+#include "sock.h"
 
 static const struct quic_skb_ext_ops quic_offload_skb_ops = {
 	.get		= quic_offload_skb_get,
@@ -150,6 +151,7 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 		return;
 	quic_key_hold(key);
 	offload->key = key;
+	offload->counts = &quic_sock_of(sk)->tx.counts;
 	quic_offload_describe(offload, flow, b);
 	/* Packets that end up on another device are sealed there. Set this
 	 * before the first of them can be left to a device.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QUIC packet protection: open packets, each to a buffer of its own. An skb that
- * was received is never written: others may see it, and a packet that does not
- * open has to reach the program as it was on the wire.
+ * QUIC packet protection: open packets, each to a buffer of its own. An skb
+ * that was received is never written: others may see it, and a packet that does
+ * not open has to reach the program as it was on the wire.
  */
 
 #include <linux/skbuff.h>
@@ -33,7 +33,8 @@ int quic_open_masks(struct quic_op *op)
 	return op->prot->hp->cipher->masks(op);
 }
 
-/* Copy what will be changed of a packet, or all of one that is not contiguous */
+/* Copy what will be changed of a packet, or all of it if it is not contiguous
+ */
 static int quic_open_copy(const struct quic_op *op, unsigned int i, u8 *buf)
 {
 	const struct quic_batch *b = op->b;

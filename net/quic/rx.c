@@ -98,6 +98,18 @@ struct quic_rx_run {
 };
 
 /**
+ * enum quic_rx_lost - why the user does not get what a device has opened;
+ *		       errors of the call are negative
+ * @QUIC_RX_LOST_ASTRAY: the flow does not have the key, or the device cannot
+ *			 have opened the packets with it
+ * @QUIC_RX_LOST_MEMORY: there is no memory to protect the packets again
+ */
+enum quic_rx_lost {
+	QUIC_RX_LOST_ASTRAY = 1,
+	QUIC_RX_LOST_MEMORY,
+};
+
+/**
  * struct quic_rx_opened - packets that a device has opened
  * @ext: extension of the skb
  * @flow: flow
@@ -516,8 +528,10 @@ static void quic_rx_count(const struct quic_rx *rx)
 			quic_rx_count_one(rx, i);
 		}
 	}
-	if (n)
-		quic_rx_count_opened(rx, n, len);
+	if (!n)
+		return;
+	quic_rx_count_opened(rx, n, len);
+	quic_counts_add(&rx->fs->counts, rx->device, n);
 }
 
 static void quic_rx_layout(struct quic_layout *l, const struct sk_buff *skb)
@@ -671,8 +685,33 @@ static bool quic_rx_opened_parse(const struct quic_rx *rx,
 	return pkt->pn <= QUIC_MAX_PKT_NUM;
 }
 
-/* Hand up what the user gets of packet @i as it was on the wire. Return a
- * positive value if that is not possible.
+/* Packet @i as it was on the wire, in an skb of its own, or an ERR_PTR() */
+static struct sk_buff *quic_rx_opened_protect(const struct quic_rx *rx,
+					      const struct quic_rx_opened *o,
+					      unsigned int i)
+{
+	unsigned int len = quic_layout_pkt_len(&rx->layout, i);
+	const struct quic_prot *prot;
+	struct sk_buff *skb;
+	int err;
+
+	prot = &o->keys.prot[quic_rx_slot(o->key->gen)];
+	skb = alloc_skb(len, GFP_KERNEL | __GFP_NOWARN);
+	if (!skb)
+		return ERR_PTR(-ENOMEM);
+	err = skb_copy_bits(rx->urx->skb, i * rx->layout.stride,
+			    skb_put(skb, len), len);
+	if (!err)
+		err = quic_offload_rx_protect(prot, skb, o->ext->key->cid_len,
+					      o->ext->pkt_num);
+	if (!err)
+		return skb;
+	kfree_skb(skb);
+	return ERR_PTR(err);
+}
+
+/* Hand up what the user gets of packet @i as it was on the wire. Return 0,
+ * -EFAULT or enum quic_rx_lost.
  */
 static int quic_rx_opened_wire(const struct quic_rx *rx,
 			       const struct quic_rx_opened *o, unsigned int i)
@@ -682,21 +721,18 @@ static int quic_rx_opened_wire(const struct quic_rx *rx,
 	unsigned int from = max(begin, rx->urx->off);
 	unsigned int to = min(begin + len, rx->urx->off + rx->urx->len);
 	struct sk_buff *skb;
-	int err = 1;
+	int err = 0;
 
 	if (from >= to)
 		return 0;
-	skb = alloc_skb(len, GFP_KERNEL | __GFP_NOWARN);
-	if (!skb)
-		return 1;
-	if (!skb_copy_bits(rx->urx->skb, begin, skb_put(skb, len), len) &&
-	    !quic_offload_rx_protect(&o->keys.prot[quic_rx_slot(o->key->gen)],
-				     skb, o->ext->key->cid_len,
-				     o->ext->pkt_num))
-		err = copy_to_iter(skb->data + from - begin, to - from,
-				   &rx->urx->msg->msg_iter) == to - from ?
-		      0 : -EFAULT;
-	kfree_skb(skb);
+	skb = quic_rx_opened_protect(rx, o, i);
+	if (IS_ERR(skb))
+		return PTR_ERR(skb) == -ENOMEM ? QUIC_RX_LOST_MEMORY :
+						 QUIC_RX_LOST_ASTRAY;
+	if (copy_to_iter(skb->data + from - begin, to - from,
+			 &rx->urx->msg->msg_iter) != to - from)
+		err = -EFAULT;
+	consume_skb(skb);
 	return err;
 }
 
@@ -772,7 +808,7 @@ static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
 
 	for (i = 0; i < rx->layout.npkts; i++) {
 		if (!quic_rx_opened_describe(rx, o, i))
-			return 1;
+			return QUIC_RX_LOST_ASTRAY;
 	}
 	err = quic_rx_opened_copy(rx, o);
 	if (!err)
@@ -780,7 +816,8 @@ static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
 			       quic_rx_cmsg_len(rx), rx->packets);
 	if (!err && !rx->urx->peek) {
 		quic_rx_count(rx);
-		quic_offload_rx_served(o->flow, o->key->gen);
+		quic_offload_rx_served(o->flow, o->key->gen,
+				       rx->layout.npkts);
 	}
 	return err;
 }
@@ -817,19 +854,34 @@ static bool quic_rx_is_whole(const struct sk_buff *skb)
 	return ntohs(udp_hdr(skb)->len) == skb->len + sizeof(struct udphdr);
 }
 
+/* Without memory for these packets, there may be some for the next ones: the
+ * device keeps the key.
+ */
+static void quic_rx_opened_lost(const struct quic_rx *rx,
+				const struct quic_skb_ext *ext, int why)
+{
+	if (why == QUIC_RX_LOST_MEMORY)
+		QUIC_ADD_STATS(rx->fs->net, RX_DEVICE_MISDELIVERED,
+			       rx->layout.npkts);
+	else
+		quic_offload_rx_astray(rx->fs->net, rx->urx->skb, ext);
+}
+
 /* A datagram that a device has opened. Return as quic_recv(). */
 static int quic_recv_opened(struct quic_rx *rx, const struct quic_skb_ext *ext)
 {
 	struct quic_rx_opened o = { .ext = ext };
-	int err = 1;
+	int err = QUIC_RX_LOST_ASTRAY;
 
 	rx->device = true;
 	if (rx->layout.npkts <= UDP_MAX_SEGMENTS &&
 	    quic_rx_is_whole(rx->urx->skb) && quic_rx_opened_get(rx, &o))
 		err = quic_rx_opened_flow(rx, &o);
-	if (err > 0)
-		quic_offload_rx_astray(rx->fs->net, rx->urx->skb, ext);
-	return err;
+	if (err <= 0)
+		return err;
+	quic_rx_opened_lost(rx, ext, err);
+	return err == QUIC_RX_LOST_MEMORY ?
+	       SKB_DROP_REASON_NOMEM : SKB_DROP_REASON_QUIC_RX_MISDELIVERED;
 }
 
 /**
@@ -839,8 +891,9 @@ static int quic_recv_opened(struct quic_rx *rx, const struct quic_skb_ext *ext)
  * @urx: datagram, and message of the user
  *
  * Context: process, socket not locked, sleeps.
- * Return: 0 or -EFAULT; 1 if nobody may have the datagram, since it was opened
- * by a device with a key that its flow does not have.
+ * Return: 0 or -EFAULT; a drop reason if nobody gets the datagram, since it was
+ * opened by a device with a key that its flow does not have, or has to be
+ * protected again without memory to do so.
  */
 int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	      const struct udp_ulp_rx *urx)
@@ -889,10 +942,10 @@ static bool quic_rx_wanted(struct quic_rx_flows *fs,
  * @skb: datagram, or several of them
  *
  * Context: softirq, rcu_read_lock() is held.
- * Return: true if the socket has the option, all packets have short headers,
- * and none has a flow.
+ * Return: SKB_DROP_REASON_QUIC_RX_NO_FLOW if the socket has the option, all
+ * packets have short headers, and none has a flow; else SKB_NOT_DROPPED_YET.
  */
-bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb)
+enum skb_drop_reason quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb)
 {
 	const struct quic_sock *qs = container_of(ulp, struct quic_sock, ulp);
 	struct quic_rx_flows *fs = quic_sock_rx(ulp);
@@ -901,16 +954,16 @@ bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb)
 	unsigned int i;
 
 	if (!READ_ONCE(qs->drop))
-		return false;
+		return SKB_NOT_DROPPED_YET;
 	quic_rx_layout(&l, skb);
 	if (l.npkts > UDP_MAX_SEGMENTS)
-		return false;
+		return SKB_NOT_DROPPED_YET;
 	quic_tuple_set_src(&src, skb);
 	for (i = 0; i < l.npkts; i++) {
 		if (quic_rx_wanted(fs, &src, skb, i * l.stride,
 				   quic_layout_pkt_len(&l, i)))
-			return false;
+			return SKB_NOT_DROPPED_YET;
 	}
 	QUIC_ADD_STATS(fs->net, RX_DROPPED, l.npkts);
-	return true;
+	return SKB_DROP_REASON_QUIC_RX_NO_FLOW;
 }

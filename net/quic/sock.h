@@ -56,6 +56,12 @@ static inline struct quic_rx_flows *quic_sock_rx(struct udp_ulp *ulp)
 	return &container_of(ulp, struct quic_sock, ulp)->rx;
 }
 
+/* A socket that has the ULP and is in use */
+static inline struct quic_sock *quic_sock_of(const struct sock *sk)
+{
+	return container_of(udp_ulp_get(sk), struct quic_sock, ulp);
+}
+
 /* sock.c */
 struct quic_sock *quic_sock_alloc(struct sock *sk);
 void quic_sock_release(struct quic_sock *qs);
@@ -76,6 +82,7 @@ int quic_sendmsg(struct sock *sk, struct udp_ulp *ulp, struct msghdr *msg,
 /* rx.c */
 int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	      const struct udp_ulp_rx *urx);
-bool quic_drops(struct udp_ulp *ulp, const struct sk_buff *skb);
+enum skb_drop_reason quic_drops(struct udp_ulp *ulp,
+				const struct sk_buff *skb);
 
 #endif /* _NET_QUIC_SOCK_H */

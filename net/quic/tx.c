@@ -233,6 +233,7 @@ static void quic_tx_count(const struct quic_tx *tx)
 		QUIC_ADD_STATS(net, TX_SW_PACKETS, l->npkts);
 		QUIC_ADD_STATS(net, TX_SW_BYTES, l->wire_len);
 	}
+	quic_counts_add(&tx->fs->counts, tx->device, l->npkts);
 }
 
 /* Find the flow, and seal */

@@ -299,7 +299,9 @@ static struct sk_buff *nsim_quic_drop(struct netdevsim *ns,
 
 	nsim_quic_count(ns, stat, n);
 	*dropped += n;
-	kfree_skb(skb);
+	kfree_skb_reason(skb, stat == NSIM_QUIC_TX_DROP_NO_KEY ?
+			      SKB_DROP_REASON_QUIC_TX_NO_KEY :
+			      SKB_DROP_REASON_QUIC_TX_SEAL);
 	return NULL;
 }
 

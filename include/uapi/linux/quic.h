@@ -235,4 +235,28 @@ struct quic_rx_packet {
 	__u8	conn_id_length;
 };
 
+/* INET_ULP_INFO_QUIC of socket diagnostics, for CAP_NET_ADMIN: a nest of
+ * QUIC_DIAG_DIR_* for each direction
+ */
+enum {
+	QUIC_DIAG_UNSPEC,
+	QUIC_DIAG_TX,
+	QUIC_DIAG_RX,
+	__QUIC_DIAG_MAX,
+};
+
+#define QUIC_DIAG_MAX (__QUIC_DIAG_MAX - 1)
+
+enum {
+	QUIC_DIAG_DIR_UNSPEC,
+	QUIC_DIAG_DIR_PAD,
+	QUIC_DIAG_DIR_FLOWS,		/* u32: flows of the socket */
+	QUIC_DIAG_DIR_DEV_FLOWS,	/* u32: those with a key in a device */
+	QUIC_DIAG_DIR_PACKETS,		/* u64: sealed, or opened, on the CPU */
+	QUIC_DIAG_DIR_DEV_PACKETS,	/* u64: the same by devices */
+	__QUIC_DIAG_DIR_MAX,
+};
+
+#define QUIC_DIAG_DIR_MAX (__QUIC_DIAG_DIR_MAX - 1)
+
 #endif /* _UAPI_LINUX_QUIC_H */

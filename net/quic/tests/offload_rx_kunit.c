@@ -294,11 +294,11 @@ static void quic_test_rx_resync(struct kunit *test)
 						    QUIC_RX_RESYNC));
 	/* The device has woken up */
 	KUNIT_EXPECT_FALSE(test, w.serving);
-	quic_rx_watch_served(&w);
+	quic_rx_watch_served(&w, 1);
 	KUNIT_EXPECT_TRUE(test, w.serving);
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_misses(&w, 7, true,
 						     QUIC_RX_RESYNC));
-	quic_rx_watch_served(&w);
+	quic_rx_watch_served(&w, 1);
 	KUNIT_EXPECT_EQ(test, 8, quic_test_rx_misses(&w, 9, true,
 						     QUIC_RX_RESYNC));
 	/* Many at once */
@@ -325,11 +325,48 @@ static void quic_test_rx_move(struct kunit *test)
 						     QUIC_RX_MOVE));
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_misses(&w, 7, false,
 						     QUIC_RX_MOVE));
-	quic_rx_watch_served(&w);
-	KUNIT_EXPECT_EQ(test, 8, quic_test_rx_misses(&w, 9, false,
-						     QUIC_RX_MOVE));
+	/* Strays in a row are what counts */
+	quic_rx_watch_served(&w, 1);
+	KUNIT_EXPECT_EQ(test, 16, quic_test_rx_misses(&w, 17, false,
+						      QUIC_RX_MOVE));
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_misses(&w, 100, false,
 						     QUIC_RX_RESYNC));
+}
+
+/* A peer with several addresses does not make a key move all the time, one that
+ * moves now and then is followed at once
+ */
+static void quic_test_rx_move_backoff(struct kunit *test)
+{
+	struct quic_rx_watch w = {};
+	unsigned int i, moves = 0;
+
+	for (i = 8; i <= 4096; i *= 2) {
+		quic_rx_watch_start(&w);
+		quic_rx_watch_served(&w, i - 1);
+		KUNIT_EXPECT_EQ(test, i,
+				quic_test_rx_misses(&w, 8192, false,
+						    QUIC_RX_MOVE));
+	}
+	/* There is an end to it */
+	KUNIT_EXPECT_EQ(test, 4096, quic_test_rx_misses(&w, 8192, false,
+							QUIC_RX_MOVE));
+	/* The device was of use for long enough */
+	quic_rx_watch_served(&w, 8 * 4096 - 1);
+	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_misses(&w, 4095, false,
+						     QUIC_RX_MOVE));
+	quic_rx_watch_served(&w, 1);
+	KUNIT_EXPECT_EQ(test, 8, quic_test_rx_misses(&w, 9, false,
+						     QUIC_RX_MOVE));
+
+	/* The device has half of the packets, wherever the key is */
+	w = (struct quic_rx_watch){};
+	for (i = 0; i < 1000; i++) {
+		moves += !!quic_test_rx_misses(&w, 12, false, QUIC_RX_MOVE);
+		quic_rx_watch_served(&w, 12);
+	}
+	KUNIT_EXPECT_GT(test, moves, 1);
+	KUNIT_EXPECT_LT(test, moves, 120);
 }
 
 static int quic_test_rx_init(struct kunit *test)
@@ -363,6 +400,7 @@ static struct kunit_case quic_rx_dev_cases[] = {
 	KUNIT_CASE(quic_test_rx_match),
 	KUNIT_CASE(quic_test_rx_resync),
 	KUNIT_CASE(quic_test_rx_move),
+	KUNIT_CASE(quic_test_rx_move_backoff),
 	{}
 };
 

@@ -20,6 +20,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 
+#include <linux/filter.h>
 #include <linux/if_link.h>
 
 #include "../kselftest.h"
@@ -37,6 +38,8 @@
 #define FIRST_MS	1000	/* to wait for the first packets of a flow */
 #define VAIN_MS		50	/* how long to wait for another key, */
 #define MAX_VAIN	3	/* and how often */
+#define MMSG		8	/* datagrams of a call of recvmmsg() */
+#define FAIL_NTH	64	/* allocations of a call that fail in turn */
 
 /**
  * struct conn - a connection
@@ -79,17 +82,17 @@ struct sent {
 };
 
 static struct {
-	const char *from, *to, *dst, *cipher_name, *queued, *astray;
+	const char *from, *to, *dst, *cipher_name, *queued, *astray, *how;
 	const char *sources[MAX_SOURCES];
 	unsigned int n_sources, port, calls, gso, size, cid_len, pn_len, flows;
 	unsigned int update, cids, rebind, bad, jump, short_buf, gap_us;
-	unsigned int settle_ms, step_ms, wait_ms, path;
+	unsigned int settle_ms, step_ms, wait_ms, path, trim;
 	uint16_t cipher;
 	bool forever, gro, mix, peer, peek, use_read, no_room, steal, seal;
-	bool drop;
+	bool drop, reuseport, no_memory;
 } opt = {
 	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
-	.queued = "", .astray = "", .calls = 100, .gso = 1, .size = 1200,
+	.queued = "", .astray = "", .how = "", .calls = 100, .gso = 1, .size = 1200,
 	.cid_len = 8, .pn_len = 4, .flows = 1, .step_ms = 100, .wait_ms = 1000,
 };
 
@@ -117,8 +120,11 @@ static struct sent ring[RING];
 static unsigned int ring_pos, outstanding;
 static struct sockaddr_storage dst, src;
 static int tx_fd = -1, rx_fd = -1, stat_fd = -1, home_ns;
+static int group_fd = -1;	/* --reuseport */
+static int fail_fd = -1;	/* --no-memory */
 static unsigned long answered_before;	/* keys, see settle() */
 static struct rx rx, again;
+static struct ring uring;	/* --how io_uring or multishot */
 static bool reading;	/* --read */
 static int stop;
 
@@ -176,14 +182,12 @@ static void conn_seal(const struct conn *c)
 		errx(1, "adding a flow that sends: %s", strerror(-ret));
 }
 
+/* As in QUIC, not before the receiver has seen the generation before. */
 static void conn_update(struct conn *c)
 {
+	if (c->cur >= c->installed)
+		return;
 	c->cur++;
-	if (c->cur >= MAX_GENS)
-		errx(1, "too many key updates");
-	/* The receiver has it, or will have it soon. */
-	if (c->cur > c->installed)
-		flow_next(&c->gen[c->cur], &c->gen[c->cur - 1]);
 	conn_seal(c);
 }
 
@@ -304,11 +308,40 @@ static int receiver_socket(void)
 
 	fd = sock_udp(dst.ss_family);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (opt.reuseport && set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1))
+		err(1, "SO_REUSEPORT");
 	if (set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20))
 		set_int(fd, SOL_SOCKET, SO_RCVBUF, 16 << 20);
 	if (fd < 0 || bind(fd, (void *)&dst, addr_len(&dst)))
 		err(1, "receiving at %s", opt.dst);
 	return fd;
+}
+
+/* From now on, io_uring puts datagrams into buffers that it has. */
+static void multishot_start(void)
+{
+	static const struct msghdr msg = { .msg_controllen = RING_CONTROL };
+
+	if (ring_multishot(&uring, rx_fd, &msg))
+		errx(1, "io_uring: cannot start to receive");
+}
+
+static void receive_prepare(void)
+{
+	int ret;
+
+	if (!strcmp(opt.how, "io_uring") || !strcmp(opt.how, "multishot")) {
+		ret = ring_open(&uring);
+		if (ret) {
+			printf("io_uring: %s\n", strerror(-ret));
+			exit(KSFT_SKIP);
+		}
+	}
+	if (strcmp(opt.how, "multishot"))
+		return;
+	if (ring_pool(&uring, 0, RING_POOL))
+		errx(1, "io_uring: no buffers");
+	multishot_start();
 }
 
 static void receiver_open(void)
@@ -321,8 +354,33 @@ static void receiver_open(void)
 		err(1, "UDP_GRO");
 	if (opt.drop && set_int(rx_fd, SOL_UDP, UDP_QUIC_RX_DROP, 1))
 		err(1, "UDP_QUIC_RX_DROP");
+	if (opt.reuseport)
+		group_fd = receiver_socket();
 	ns_leave(home_ns);
 	rx_init(&rx, rx_fd);
+	receive_prepare();
+}
+
+/* A socket filter that leaves so many bytes of each datagram */
+static void receiver_trim(void)
+{
+	struct sock_filter insn = BPF_STMT(BPF_RET | BPF_K,
+					   sizeof(struct udphdr) + opt.trim);
+	const struct sock_fprog prog = { .len = 1, .filter = &insn };
+
+	if (setsockopt(rx_fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog,
+		       sizeof(prog)))
+		err(1, "SO_ATTACH_FILTER");
+}
+
+/* Allocations of recvmsg() fail, see receive_once(). */
+static void receiver_no_memory(void)
+{
+	fail_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fail_fd < 0) {
+		printf("the kernel does not let allocations fail\n");
+		exit(KSFT_SKIP);
+	}
 }
 
 /*
@@ -335,6 +393,10 @@ static void receiver_change(void)
 		rx.room = opt.gro ? RX_ROOM_GRO : CMSG_SPACE(1);
 	if (opt.short_buf)
 		rx.size = opt.short_buf;
+	if (opt.trim)
+		receiver_trim();
+	if (opt.no_memory)
+		receiver_no_memory();
 	reading = opt.use_read;
 }
 
@@ -363,8 +425,7 @@ static void conn_install(struct conn *c)
 	if (c->installed + 1 >= MAX_GENS)
 		return;
 	c->installed++;
-	if (c->installed > c->cur)
-		flow_next(&c->gen[c->installed], &c->gen[c->installed - 1]);
+	flow_next(&c->gen[c->installed], &c->gen[c->installed - 1]);
 	ret = rx_add(rx_fd, &c->gen[c->installed]);
 	if (ret)
 		errx(1, "adding a generation: %s", strerror(-ret));
@@ -466,12 +527,14 @@ static void receive_wire(const struct quic_rx_packet *e, const uint8_t *data,
 
 	if (has_marker(data, len))
 		stat.seen.plain++;
-	if (!s || (len < s->pkt.len && !opt.short_buf)) {
+	if (!s || (len < s->pkt.len && !opt.short_buf && !opt.trim)) {
 		stat.bad++;
 		return;
 	}
 	sent_received(s);
-	want = len < s->pkt.len ? QUIC_RX_NOT_TRIED : s->want;
+	want = s->want;
+	if (len < s->pkt.len)
+		want = opt.trim ? QUIC_RX_AUTH_FAILED : QUIC_RX_NOT_TRIED;
 	if (e && e->status != want)
 		stat.unexpected++;
 	if (!e)
@@ -529,6 +592,32 @@ static void peek_compare(void)
 		stat.unexpected++;
 }
 
+static void fail_nth(unsigned int nth)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", nth);
+	/* What has not failed yet may be the copy of this text. */
+	while (write(fail_fd, text, strlen(text)) < 0)
+		if (errno != EFAULT)
+			err(1, "fail-nth");
+}
+
+/* Another allocation fails in each call, so that datagrams may get lost. */
+static ssize_t receive_without_memory(void)
+{
+	static unsigned int nth;
+
+	do {
+		if (rx_wait(rx_fd, 0))
+			return -EAGAIN;
+		fail_nth(nth++ % FAIL_NTH + 1);
+		rx_call(&rx);
+		fail_nth(0);
+	} while (rx.ret < 0);
+	return rx.ret;
+}
+
 static ssize_t receive_call(void)
 {
 	struct msghdr msg;
@@ -536,6 +625,8 @@ static ssize_t receive_call(void)
 
 	if (opt.peek)
 		peek();
+	if (fail_fd >= 0)
+		return receive_without_memory();
 	if (!reading)
 		return rx_call(&rx);
 	rx_msg(&rx, &msg);
@@ -544,8 +635,7 @@ static ssize_t receive_call(void)
 	return ret;
 }
 
-/* Everything that has arrived by now */
-static bool drain(void)
+static bool drain_calls(void)
 {
 	bool some = false;
 
@@ -554,6 +644,112 @@ static bool drain(void)
 		receive(&rx);
 		some = true;
 	}
+	return some;
+}
+
+static bool drain_mmsg(void)
+{
+	static struct rx calls[MMSG];
+	struct mmsghdr mmsg[MMSG];
+	bool some = false;
+	int i, n;
+
+	do {
+		for (i = 0; i < MMSG; i++) {
+			rx_init(&calls[i], rx_fd);
+			rx_msg(&calls[i], &mmsg[i].msg_hdr);
+		}
+		n = recvmmsg(rx_fd, mmsg, MMSG, MSG_DONTWAIT, NULL);
+		for (i = 0; i < n; i++) {
+			rx_parse(&calls[i], &mmsg[i].msg_hdr, mmsg[i].msg_len);
+			receive(&calls[i]);
+			some = true;
+		}
+	} while (n > 0);
+	return some;
+}
+
+/* One request for each datagram */
+static bool drain_ring(void)
+{
+	struct io_uring_cqe cqe;
+	struct io_uring_sqe *sqe;
+	struct msghdr msg;
+	bool some = false;
+
+	for (;;) {
+		rx_msg(&rx, &msg);
+		sqe = ring_sqe(&uring);
+		sqe->opcode = IORING_OP_RECVMSG;
+		sqe->fd = rx_fd;
+		sqe->addr = (uintptr_t)&msg;
+		sqe->len = 1;
+		sqe->msg_flags = MSG_DONTWAIT;
+		if (ring_enter(&uring, 1, 1) || ring_result(&uring, &cqe))
+			errx(1, "io_uring: no result");
+		if (cqe.res < 0)
+			return some;
+		rx_parse(&rx, &msg, cqe.res);
+		receive(&rx);
+		some = true;
+	}
+}
+
+/* What the kernel has put into buffers so far. These are given back at once. A
+ * request that has found none has ended.
+ */
+static bool drain_multishot(void)
+{
+	struct io_uring_cqe cqe;
+	unsigned int idx;
+	bool some = false;
+
+	ring_enter(&uring, 0, 0);
+	while (!ring_result(&uring, &cqe)) {
+		some = true;
+		if (cqe.res >= 0 && cqe.flags & IORING_CQE_F_BUFFER) {
+			idx = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
+			ring_parse(&rx, idx);
+			receive(&rx);
+			ring_pool(&uring, idx, 1);
+		} else if (cqe.res != -ENOBUFS) {
+			stat.errors++;
+		}
+		if (!(cqe.flags & IORING_CQE_F_MORE))
+			multishot_start();
+	}
+	return some;
+}
+
+/* Another socket of the group has no keys: it gets packets as on the wire. */
+static bool drain_group(void)
+{
+	static uint8_t buf[FRAME_MAX];
+	bool some = false;
+	ssize_t ret;
+
+	while (group_fd >= 0 && (ret = rx_recv(group_fd, buf, sizeof(buf),
+					       0)) >= 0) {
+		receive_wire(NULL, buf, ret);
+		some = true;
+	}
+	return some;
+}
+
+/* Everything that has arrived by now */
+static bool drain(void)
+{
+	bool some;
+
+	if (!strcmp(opt.how, "recvmmsg"))
+		some = drain_mmsg();
+	else if (!strcmp(opt.how, "io_uring"))
+		some = drain_ring();
+	else if (!strcmp(opt.how, "multishot"))
+		some = drain_multishot();
+	else
+		some = drain_calls();
+	some |= drain_group();
 	captures_drain(&stat.seen);
 	return some;
 }
@@ -678,6 +874,34 @@ static void queued_replace(void)
 	send_stranger();
 }
 
+static void wait_no_keys(void)
+{
+	static const char * const names[] = { "QuicCurrRxDevice " };
+	unsigned long since = now_ms();
+
+	while (stats_sum(stat_fd, names, 1) && now_ms() - since < 5000)
+		usleep(1000);
+}
+
+/* The connection ID of the packets so far is not the flow's any more. The device
+ * must not go on opening them, but the flow has others.
+ */
+static void queued_unalias(void)
+{
+	struct flow f = conn_flow(&conns[0], 0);
+	unsigned int i, first;
+
+	if (rx_del_alias(rx_fd, &f))
+		stat.errors++;
+	wait_no_keys();
+	first = ring_pos;
+	send_call(0);
+	for (i = first; i < ring_pos; i++)
+		ring[i % RING].want = QUIC_RX_NO_FLOW;
+	drain_for(1000);
+	send_call(opt.cids);
+}
+
 static void queued_close(void)
 {
 	queue_call();
@@ -741,6 +965,8 @@ static void do_queued(void)
 		queued_replace();
 	else if (!strcmp(opt.queued, "close"))
 		queued_close();
+	else if (!strcmp(opt.queued, "unalias"))
+		queued_unalias();
 	else if (*opt.queued)
 		options_usage();
 	if (opt.steal)
@@ -836,7 +1062,15 @@ static const struct option_desc options[] = {
 	{ "short-buffer", "BYTES", "a buffer that is too short, likewise",
 	  .num = &opt.short_buf },
 	{ "rx-drop", NULL, "set UDP_QUIC_RX_DROP", .flag = &opt.drop },
-	{ "queued", "stop|delete|replace|close",
+	{ "how", "recvmmsg|io_uring|multishot",
+	  "how to receive, other than by recvmsg()", .str = &opt.how },
+	{ "no-memory", NULL, "allocations fail while packets are received",
+	  .flag = &opt.no_memory },
+	{ "trim", "BYTES", "a socket filter that cuts datagrams, likewise",
+	  .num = &opt.trim },
+	{ "reuseport", NULL, "a second socket shares the port",
+	  .flag = &opt.reuseport },
+	{ "queued", "stop|delete|replace|close|unalias",
 	  "at last, do this with the packets of a call in the queue",
 	  .str = &opt.queued },
 	{ "steal", NULL, "at last, another socket gets the packets",

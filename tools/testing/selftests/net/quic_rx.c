@@ -18,12 +18,10 @@
 #include <netinet/ip.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
 #include <linux/filter.h>
-#include <linux/io_uring.h>
 
 #include "../kselftest_harness.h"
 #include "quic_rx_util.h"
@@ -2392,72 +2390,6 @@ TEST_F(rx, checksum)
 
 /* io_uring */
 
-struct ring {
-	int fd;
-	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail,
-		     *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-};
-
-static int ring_open(struct ring *ring)
-{
-	struct io_uring_params p = {};
-	size_t size, cq_size;
-	char *sq, *cq;
-
-	ring->fd = syscall(__NR_io_uring_setup, 8, &p);
-	if (ring->fd < 0)
-		return -errno;
-	size = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
-	cq_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
-	sq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
-		  IORING_OFF_SQ_RING);
-	cq = mmap(NULL, cq_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
-		  IORING_OFF_CQ_RING);
-	ring->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe),
-			  PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
-			  IORING_OFF_SQES);
-	if (sq == MAP_FAILED || cq == MAP_FAILED || ring->sqes == MAP_FAILED)
-		return -errno;
-	ring->sq_tail = (void *)(sq + p.sq_off.tail);
-	ring->sq_mask = (void *)(sq + p.sq_off.ring_mask);
-	ring->sq_array = (void *)(sq + p.sq_off.array);
-	ring->cq_head = (void *)(cq + p.cq_off.head);
-	ring->cq_tail = (void *)(cq + p.cq_off.tail);
-	ring->cq_mask = (void *)(cq + p.cq_off.ring_mask);
-	ring->cqes = (void *)(cq + p.cq_off.cqes);
-	return 0;
-}
-
-static struct io_uring_sqe *ring_sqe(struct ring *ring)
-{
-	unsigned int i = *ring->sq_tail & *ring->sq_mask;
-
-	memset(&ring->sqes[i], 0, sizeof(ring->sqes[i]));
-	ring->sq_array[i] = i;
-	__atomic_store_n(ring->sq_tail, *ring->sq_tail + 1, __ATOMIC_RELEASE);
-	return &ring->sqes[i];
-}
-
-/* Submits @n requests and waits for as many results as @wait says. */
-static int ring_enter(struct ring *ring, unsigned int n, unsigned int wait)
-{
-	return syscall(__NR_io_uring_enter, ring->fd, n, wait,
-		       IORING_ENTER_GETEVENTS, NULL, 0) < 0 ? -errno : 0;
-}
-
-static int ring_result(struct ring *ring, struct io_uring_cqe *cqe)
-{
-	unsigned int head = *ring->cq_head;
-
-	if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
-		return -ENODATA;
-	*cqe = ring->cqes[head & *ring->cq_mask];
-	__atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
-	return 0;
-}
-
 static void ring_recvmsg(struct __test_metadata *_metadata, struct receiver *r,
 			 struct ring *ring, bool waits, unsigned int flags)
 {
@@ -2505,47 +2437,10 @@ TEST_F(rx, io_uring)
 	close(ring.fd);
 }
 
-/* One request, many datagrams; the kernel chooses buffers from a pool. */
-
-enum { POOL = 8, POOL_SIZE = 2048, POOL_CONTROL = 256 };
-
-static int ring_pool(struct ring *ring, void *pool)
-{
-	struct io_uring_sqe *sqe = ring_sqe(ring);
-	struct io_uring_cqe cqe;
-
-	sqe->opcode = IORING_OP_PROVIDE_BUFFERS;
-	sqe->fd = POOL;
-	sqe->addr = (uintptr_t)pool;
-	sqe->len = POOL_SIZE;
-	if (ring_enter(ring, 1, 1) || ring_result(ring, &cqe))
-		return -EIO;
-	return cqe.res < 0 ? cqe.res : 0;
-}
-
-/* Takes apart what is in a buffer of the pool. */
-static void multishot_parse(const uint8_t *buf)
-{
-	const struct io_uring_recvmsg_out *out = (const void *)buf;
-	struct msghdr msg = {
-		.msg_control = rx.control,
-		.msg_controllen = out->controllen,
-		.msg_flags = out->flags,
-	};
-
-	rx_init(&rx, -1);
-	buf += sizeof(*out);
-	memcpy(rx.control, buf, POOL_CONTROL);
-	memcpy(rx.buf, buf + POOL_CONTROL, out->payloadlen);
-	rx_parse(&rx, &msg, out->payloadlen);
-}
-
 TEST_F(rx, io_uring_multishot)
 {
-	static _Alignas(16) uint8_t pool[POOL][POOL_SIZE];
-	struct msghdr msg = { .msg_controllen = POOL_CONTROL };
+	struct msghdr msg = { .msg_controllen = RING_CONTROL };
 	struct receiver *r = &self->r;
-	struct io_uring_sqe *sqe;
 	struct io_uring_cqe cqe;
 	struct ring ring = {};
 	struct flow next;
@@ -2556,17 +2451,10 @@ TEST_F(rx, io_uring_multishot)
 	if (err)
 		SKIP(return, "io_uring: %s", strerror(-err));
 	ASSERT_EQ(0, receiver_gro(r));
-	ASSERT_EQ(0, ring_pool(&ring, pool));
-	sqe = ring_sqe(&ring);
-	sqe->opcode = IORING_OP_RECVMSG;
-	sqe->flags = IOSQE_BUFFER_SELECT;
-	sqe->ioprio = IORING_RECV_MULTISHOT;
-	sqe->fd = r->fd;
-	sqe->addr = (uintptr_t)&msg;
-	sqe->len = 1;
-	ASSERT_EQ(0, ring_enter(&ring, 1, 0));
+	ASSERT_EQ(0, ring_pool(&ring, 0, RING_POOL));
+	ASSERT_EQ(0, ring_multishot(&ring, r->fd, &msg));
 	flow_next(&next, &self->flow);
-	for (i = 0; i < POOL; i++) {
+	for (i = 0; i < RING_POOL; i++) {
 		batch_init(&batch, i == 3 ? &next : &self->flow, 10 * i, 1 + i,
 			   100, 90);
 		batch_build(&batch);
@@ -2575,7 +2463,8 @@ TEST_F(rx, io_uring_multishot)
 		ASSERT_EQ(0, ring_result(&ring, &cqe));
 		ASSERT_LT(0, cqe.res);
 		ASSERT_TRUE(cqe.flags & IORING_CQE_F_BUFFER);
-		multishot_parse(pool[cqe.flags >> IORING_CQE_BUFFER_SHIFT]);
+		rx_init(&rx, -1);
+		ring_parse(&rx, cqe.flags >> IORING_CQE_BUFFER_SHIFT);
 		want_init(&want);
 		if (i == 3)
 			memset(want.status, QUIC_RX_KEY_PHASE, 1 + i);

@@ -11,8 +11,13 @@
 #include <string.h>
 #include <unistd.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "quic_rx_util.h"
+
+/* Buffers for multishot requests: header, control messages, data */
+static _Alignas(16) uint8_t ring_buf[RING_POOL][RING_CONTROL + 72 * 1024];
 
 /* A receiver's flow is found by connection ID and peer, with a flow_id, too. */
 void rx_key(const struct flow *f, struct quic_connection_info_key *key)
@@ -263,6 +268,113 @@ int rx_wait(int fd, int timeout_ms)
 
 	return poll(&pfd, 1, timeout_ms) == 1 && pfd.revents & POLLIN ?
 	       0 : -EAGAIN;
+}
+
+int ring_open(struct ring *ring)
+{
+	struct io_uring_params p = {};
+	size_t size, cq_size;
+	char *sq, *cq;
+
+	ring->fd = syscall(__NR_io_uring_setup, 8, &p);
+	if (ring->fd < 0)
+		return -errno;
+	size = p.sq_off.array + p.sq_entries * sizeof(unsigned int);
+	cq_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
+	sq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
+		  IORING_OFF_SQ_RING);
+	cq = mmap(NULL, cq_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
+		  IORING_OFF_CQ_RING);
+	ring->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe),
+			  PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd,
+			  IORING_OFF_SQES);
+	if (sq == MAP_FAILED || cq == MAP_FAILED || ring->sqes == MAP_FAILED)
+		return -errno;
+	ring->sq_tail = (void *)(sq + p.sq_off.tail);
+	ring->sq_mask = (void *)(sq + p.sq_off.ring_mask);
+	ring->sq_array = (void *)(sq + p.sq_off.array);
+	ring->cq_head = (void *)(cq + p.cq_off.head);
+	ring->cq_tail = (void *)(cq + p.cq_off.tail);
+	ring->cq_mask = (void *)(cq + p.cq_off.ring_mask);
+	ring->cqes = (void *)(cq + p.cq_off.cqes);
+	return 0;
+}
+
+struct io_uring_sqe *ring_sqe(struct ring *ring)
+{
+	unsigned int i = *ring->sq_tail & *ring->sq_mask;
+
+	memset(&ring->sqes[i], 0, sizeof(ring->sqes[i]));
+	ring->sq_array[i] = i;
+	__atomic_store_n(ring->sq_tail, *ring->sq_tail + 1, __ATOMIC_RELEASE);
+	return &ring->sqes[i];
+}
+
+/* Submits @n requests and waits for as many results as @wait says. */
+int ring_enter(struct ring *ring, unsigned int n, unsigned int wait)
+{
+	return syscall(__NR_io_uring_enter, ring->fd, n, wait,
+		       IORING_ENTER_GETEVENTS, NULL, 0) < 0 ? -errno : 0;
+}
+
+int ring_result(struct ring *ring, struct io_uring_cqe *cqe)
+{
+	unsigned int head = *ring->cq_head;
+
+	if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
+		return -ENODATA;
+	*cqe = ring->cqes[head & *ring->cq_mask];
+	__atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Gives @n buffers of the pool to the kernel, from @first on. */
+int ring_pool(struct ring *ring, unsigned int first, unsigned int n)
+{
+	struct io_uring_sqe *sqe = ring_sqe(ring);
+
+	sqe->opcode = IORING_OP_PROVIDE_BUFFERS;
+	/* Only a failure has a result. */
+	sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+	sqe->fd = n;
+	sqe->addr = (uintptr_t)ring_buf[first];
+	sqe->len = sizeof(ring_buf[0]);
+	sqe->off = first;
+	return ring_enter(ring, 1, 0);
+}
+
+/* One request, many datagrams; the kernel chooses buffers from the pool. @msg
+ * has the size of the control buffer, and has to stay.
+ */
+int ring_multishot(struct ring *ring, int fd, const struct msghdr *msg)
+{
+	struct io_uring_sqe *sqe = ring_sqe(ring);
+
+	sqe->opcode = IORING_OP_RECVMSG;
+	sqe->flags = IOSQE_BUFFER_SELECT;
+	sqe->ioprio = IORING_RECV_MULTISHOT;
+	sqe->fd = fd;
+	sqe->addr = (uintptr_t)msg;
+	sqe->len = 1;
+	return ring_enter(ring, 1, 0);
+}
+
+/* Takes apart what is in a buffer of the pool, behind the header, where there is
+ * no room for a name.
+ */
+void ring_parse(struct rx *rx, unsigned int idx)
+{
+	const struct io_uring_recvmsg_out *out = (const void *)ring_buf[idx];
+	const uint8_t *data = ring_buf[idx] + sizeof(*out);
+	struct msghdr msg = {
+		.msg_control = rx->control,
+		.msg_controllen = out->controllen,
+		.msg_flags = out->flags,
+	};
+
+	memcpy(rx->control, data, RING_CONTROL);
+	memcpy(rx->buf, data + RING_CONTROL, out->payloadlen);
+	rx_parse(rx, &msg, out->payloadlen);
 }
 
 int rx_counters_read(struct rx_counters *c)

@@ -6,6 +6,8 @@
 #ifndef QUIC_RX_UTIL_H
 #define QUIC_RX_UTIL_H
 
+#include <linux/io_uring.h>
+
 #include "quic_util.h"
 
 #define NR_STATUS	(QUIC_RX_NOT_TRIED + 1)
@@ -50,6 +52,29 @@ struct rx {
 struct want {
 	uint8_t status[MAX_PKTS];
 	int gen[MAX_PKTS];
+};
+
+#define RING_POOL	8	/* buffers */
+#define RING_CONTROL	2048
+
+/**
+ * struct ring - an io_uring, mapped
+ * @fd: file
+ * @sq_tail: number of the next request
+ * @sq_mask: for indices of requests
+ * @sq_array: indices of requests in the order of their submission
+ * @cq_head: number of the next result
+ * @cq_tail: number of the result that comes after the last one
+ * @cq_mask: for indices of results
+ * @sqes: requests
+ * @cqes: results
+ */
+struct ring {
+	int fd;
+	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail,
+		     *cq_mask;
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqes;
 };
 
 enum rx_counter {
@@ -104,6 +129,15 @@ void rx_msg(struct rx *rx, struct msghdr *msg);
 void rx_parse(struct rx *rx, struct msghdr *msg, ssize_t ret);
 ssize_t rx_call(struct rx *rx);
 int rx_wait(int fd, int timeout_ms);
+
+/* io_uring */
+int ring_open(struct ring *ring);
+struct io_uring_sqe *ring_sqe(struct ring *ring);
+int ring_enter(struct ring *ring, unsigned int n, unsigned int wait);
+int ring_result(struct ring *ring, struct io_uring_cqe *cqe);
+int ring_pool(struct ring *ring, unsigned int first, unsigned int n);
+int ring_multishot(struct ring *ring, int fd, const struct msghdr *msg);
+void ring_parse(struct rx *rx, unsigned int idx);
 
 /* Environment */
 int rx_counters_read(struct rx_counters *c);

@@ -17,17 +17,19 @@ import os
 import re
 import signal
 import socket
+import struct
 from pathlib import Path
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_true
 from lib.py import ksft_disruptive, ksft_variants, KsftNamedVariant
+from lib.py import KsftSkipEx
 from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
 from lib.py.quic import CIPHERS, RxMainLink, TIME_SCALE, add_link, check
 from lib.py.quic import check_rx_clean, check_rx_device
 from lib.py.quic import check_rx_mostly_device, check_rx_safe
 from lib.py.quic import check_rx_software, nsim_pair, or_skip, quic_init
 from lib.py.quic import quic_init_nsim, rounds, spare_link, sysctl
-from lib.py.quic import trace_events, wait_until
+from lib.py.quic import trace_events, wait_until, write_file
 
 ETH_P_ALL = 3
 
@@ -231,6 +233,88 @@ def rx_drop(cfg, segments):
     check_rx_device(traffic)
 
 
+@ksft_variants([
+    KsftNamedVariant(f"{how}_{name}", how, options)
+    for how in ("recvmmsg", "io_uring", "multishot")
+    for name, options in (("turns", {"flows": 3}),
+                          ("many", {"segments": 20}),
+                          ("gro", {"segments": 20, "gro": True}))])
+def receive(cfg, how, options):
+    """ Calls for many datagrams, and those that do not wait for any """
+    link = _init(cfg)
+
+    traffic = link.run(how=how, count=30, **options)
+    check_rx_clean(traffic)
+    check_rx_device(traffic)
+    if options.get("gro"):
+        ksft_gt(traffic["merged"], 0, "merged")
+
+
+@ksft_variants([1, 20])
+def trimmed(cfg, segments):
+    """
+    A socket filter cuts what the device has opened. The rest is not authentic:
+    nobody gets it, and those that follow come as they were on the wire.
+    """
+    link = _init(cfg)
+
+    traffic = link.run(trim=500, segments=segments, count=20, step_ms=20)
+    check(traffic, bad=0, plain=0, duplicate=0, unexpected=0, errors=0,
+          opened=segments, QuicRxDevicePackets=0,
+          QuicRxDeviceMisdelivered="lost",
+          auth_failed=19 * segments - traffic["lost"])
+    ksft_gt(traffic["lost"], 0, "lost")
+    ksft_gt(traffic["auth_failed"], 0, "packets as on the wire")
+
+
+@ksft_variants([1, 20])
+def reuseport(cfg, segments):
+    """ Packets for another socket of the group come as on the wire """
+    link = _init(cfg)
+
+    traffic = link.run(reuseport=True, rebind=12, count=240,
+                       segments=segments, gro=segments > 1,
+                       interval_us=1000)
+    check(traffic, lost=0, bad=0, plain=0, duplicate=0, unexpected=0,
+          errors=0, opened=traffic["sent"] - traffic["wire"],
+          QuicRxDeviceMisdelivered=0,
+          rx_quic_decrypted_packets="QuicRxDevicePackets")
+    ksft_gt(traffic["wire"], 0, "packets of the other socket")
+    ksft_gt(traffic["QuicRxDevicePackets"], 0, "QuicRxDevicePackets")
+
+
+def _fail_slab():
+    """ Let programs choose allocations that fail """
+    for name in ("ignore-gfp-wait", "cache-filter"):
+        path = Path("/sys/kernel/debug/failslab", name)
+        if not path.exists():
+            raise KsftSkipEx("no fault injection")
+        write_file(path, "N")
+
+
+@ksft_variants([
+    KsftNamedVariant("single", {}),
+    KsftNamedVariant("gro", {"gro": True, "segments": 10}),
+])
+def no_memory(cfg, options):
+    """
+    There is no memory to make a packet what it was on the wire. It is lost,
+    but the device keeps the key.
+    """
+    link = _init(cfg)
+
+    _fail_slab()
+    traffic = link.run(no_room=True, no_memory=True, count=100, step_ms=20,
+                       **options)
+    check(traffic, bad=0, plain=0, duplicate=0, unexpected=0, errors=0,
+          opened=traffic.first, QuicRxDevice=1,
+          wire=traffic["sent"] - traffic.first - traffic["lost"],
+          rx_quic_decrypted_packets=traffic["sent"] - traffic.first)
+    ksft_gt(traffic["QuicRxDeviceMisdelivered"], 0, "dropped")
+    ksft_ge(traffic["lost"], traffic["QuicRxDeviceMisdelivered"], "lost")
+    ksft_gt(traffic["wire"], 0, "packets as on the wire")
+
+
 def open_limit(cfg):
     """ Beyond the limit of failed packets, nobody opens any more """
     link = _init(cfg)
@@ -368,6 +452,30 @@ def alternate(cfg):
     check_rx_clean(traffic)
     check(traffic, opened="sent")
     ksft_ge(10, traffic["QuicRxDevice"], "keys")
+
+
+def alternate_runs(cfg):
+    """ Packets by several paths in turn, many by each: a key moves seldom """
+    link = _init(cfg)
+
+    traffic = link.run(count=1000, cids=20, interval_us=1000)
+    check_rx_clean(traffic)
+    check(traffic, opened="sent")
+    ksft_ge(traffic["QuicRxDevice"], 3, "keys")
+    ksft_ge(12, traffic["QuicRxDevice"], "keys")
+
+
+@ksft_variants([1, 20])
+def unalias(cfg, segments):
+    """ Packets with a connection ID that was removed are not opened """
+    link = _init(cfg)
+
+    traffic = link.run(count=10, cids=100, segments=segments,
+                       queued="unalias")
+    check(traffic, lost=0, bad=0, plain=0, duplicate=0, unexpected=0,
+          errors=0, no_flow=segments, opened=traffic["sent"] - segments,
+          QuicRxDeviceMisdelivered=0, QuicRxDevicePackets=9 * segments,
+          rx_quic_decrypted_packets="QuicRxDevicePackets")
 
 
 #
@@ -621,17 +729,19 @@ def slow(cfg):
     check_rx_clean(load)
 
 
-def table_limit(cfg):
+@ksft_variants([(3, 8), (20, 60)])
+def table_limit(cfg, size, flows):
     """ What does not fit is opened in software, until there is room """
-    link = spare_link(_init_nsim(cfg), table_size=3)
+    link = spare_link(_init_nsim(cfg), table_size=size)
 
-    traffic = link.run(flows=8, count=400, interval_us=1000, settle_ms=0)
+    traffic = link.run(flows=flows, count=flows * 30, interval_us=1000,
+                       settle_ms=0)
     check_rx_clean(traffic)
     ksft_ge(traffic["QuicRxDeviceError"], 1)
-    check(traffic, opened="sent", QuicRxDevice=3, rx_quic_ctx=3)
+    check(traffic, opened="sent", QuicRxDevice=size, rx_quic_ctx=size)
     ksft_gt(traffic["QuicRxDevicePackets"], 0)
     link.check_no_keys_left()
-    check_rx_clean(link.run(flows=3, key_update=4, count=60))
+    check_rx_clean(link.run(flows=size, key_update=4, count=20 * size))
 
 
 def max_device_keys(cfg):
@@ -905,6 +1015,76 @@ def tap_unread(cfg):
         link.check_no_keys_left()
 
 
+def _raw(family):
+    sock = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP)
+    defer(sock.close)
+    return sock
+
+
+def _ring(ifname):
+    """ A packet ring whose frames are too small: packets are queued, too """
+    sol_packet, packet_rx_ring, packet_copy_thresh = 263, 5, 7
+
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    defer(sock.close)
+    sock.setsockopt(sol_packet, packet_copy_thresh, 1)
+    # Blocks of 64 KiB, frames of 256 bytes
+    sock.setsockopt(sol_packet, packet_rx_ring,
+                    struct.pack("4I", 1 << 16, 8, 256, 8 << 8))
+    sock.bind((ifname, ETH_P_ALL))
+    return sock
+
+
+def _slab_objects(name):
+    """ Objects in a slab cache """
+    try:
+        text = Path("/proc/slabinfo").read_text(encoding="ascii")
+    except OSError as exc:
+        raise KsftSkipEx("no slabinfo") from exc
+    found = re.search(rf"^{name} +([0-9]+)", text, re.MULTILINE)
+    if not found:
+        raise KsftSkipEx(f"{name} is not a slab cache of its own")
+    return int(found[1])
+
+
+def _queued(sock):
+    sock.setblocking(False)
+    count = 0
+    try:
+        while b"QUIC-PLAINTEXT!!" in sock.recv(65536):
+            count += 1
+    except BlockingIOError:
+        pass
+    return count
+
+
+@ksft_variants(["raw4", "raw6", "ring"])
+def unread(cfg, kind):
+    """
+    What waits in a socket that nobody reads does not keep the memory of keys:
+    it has no extension that would.
+    """
+    ipver = "6" if kind == "raw6" else "4"
+    cfg.require_ipver(ipver)
+    link = _init(cfg)
+
+    _slab_objects("skbuff_ext_cache")
+    if kind == "ring":
+        sock = _ring(link.ifname)
+    else:
+        sock = _raw(socket.AF_INET6 if ipver == "6" else socket.AF_INET)
+    so_rcvbufforce = 33
+    sock.setsockopt(socket.SOL_SOCKET, so_rcvbufforce, 16 << 20)
+    before = _slab_objects("skbuff_ext_cache")
+    traffic = link.run(segments=20, count=60, **_ends(cfg, ipver))
+    check_rx_clean(traffic)
+    check_rx_device(traffic)
+    link.check_no_keys_left()
+    grown = _slab_objects("skbuff_ext_cache") - before
+    ksft_gt(_queued(sock), 1000, "packets in the queue")
+    ksft_ge(500, grown, "extensions in use")
+
+
 #
 # Where the device is, and what operators see
 #
@@ -933,6 +1113,60 @@ def vlan(cfg, segments):
     traffic = link.run(settle_ms=0, **options)
     check_rx_clean(traffic)
     check_rx_software(traffic)
+
+
+def _received(ifname):
+    path = Path(f"/sys/class/net/{ifname}/statistics/rx_packets")
+    return int(path.read_text(encoding="ascii"))
+
+
+def other_vlan(cfg):
+    """ A copy with the tag of a VLAN stays sealed, the packet is opened """
+    link = _init_nsim(cfg)
+
+    _over_vlan(link)
+    or_skip(tc, "qdisc add dev vl1 clsact")
+    or_skip(tc, "filter add dev vl1 ingress matchall action drop")
+    or_skip(tc, f"qdisc add dev {link.remote_ifname} clsact",
+            ns=link.remote_ns)
+    defer(tc, f"qdisc del dev {link.remote_ifname} clsact", ns=link.remote_ns)
+    with link.load(capture=[":vl1"]) as load:
+        load.until_device()
+        or_skip(tc, f"filter add dev {link.remote_ifname} egress protocol ip "
+                "matchall action mirred egress mirror dev vl2",
+                ns=link.remote_ns)
+        load.proceed(100)
+        load.until_device("with copies on the VLAN")
+    check_rx_clean(load)
+    ksft_gt(_received("vl1"), 50, "copies")
+    ksft_gt(load["QuicRxDevicePackets"], load["QuicRxSwPackets"])
+
+
+def other_mac(cfg):
+    """ What is for the MAC address of a macvlan stays sealed """
+    link = _init_nsim(cfg)
+
+    mac = "02:00:00:00:77:77"
+    add_link(f"link {link.ifname} name mv0 address {mac} type macvlan "
+             "mode bridge", "mv0")
+    # Only one of both addresses is to answer ARP requests
+    ip("link set dev mv0 arp off up")
+    own = Path(f"/sys/class/net/{link.ifname}/address").read_text(
+        encoding="ascii").strip()
+    neigh = f"{link.addr} dev {link.remote_ifname} nud permanent lladdr"
+    with link.load(capture=[":mv0"]) as load:
+        load.until_device()
+        link.remote_ip(f"neigh replace {neigh} {mac}")
+        defer(link.remote_ip, f"neigh del {link.addr} "
+                              f"dev {link.remote_ifname}")
+        load.until_software("for another MAC address")
+        opened = link.kernel_counters()["QuicRxDevicePackets"]
+        load.proceed(100)
+        ksft_ge(opened + 5, link.kernel_counters()["QuicRxDevicePackets"])
+        link.remote_ip(f"neigh replace {neigh} {own}")
+        load.until_device("for its own MAC address again")
+    check_rx_clean(load)
+    ksft_gt(_received("mv0"), 50, "packets of the macvlan")
 
 
 def stats(cfg):
@@ -1061,9 +1295,10 @@ def main() -> None:
     with NetDrvEpEnv(__file__) as cfg:
         ksft_run(cases=[
             wire, layout, multipath, flows, number_jump, wrong_tag, corrupt,
-            no_element, short_buffer, peek, rx_drop, open_limit, gro_kind,
-            both_directions,
+            no_element, short_buffer, peek, rx_drop, receive, trimmed,
+            reuseport, no_memory, open_limit, gro_kind, both_directions,
             key_update, two_generations, follow, follow_address, alternate,
+            alternate_runs, unalias,
             queued_delete, queued_replace, queued_close, queued, queued_down,
             queued_reset, steal,
             toggle, toggle_load, toggle_checksum, down_up, add_refused,
@@ -1071,7 +1306,8 @@ def main() -> None:
             table_limit, max_device_keys, caps, keys_lost, resync,
             resync_backoff, loss, reorder, netns_move, unregister_load,
             mirred_back, mirred_other, mirred_mirror, bpf, forward, tap,
-            tap_unread, vlan, stats, info, tracepoints,
+            tap_unread, unread, vlan, other_vlan, other_mac, stats, info,
+            tracepoints,
             stateful_wire, stateful_layout, stateful_cipher,
             stateful_changes, stateful_resync,
         ], args=(cfg, ))

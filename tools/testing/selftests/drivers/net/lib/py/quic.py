@@ -80,13 +80,13 @@ def _tracefs():
     return Path("/sys/kernel/tracing")
 
 
-def trace_events():
-    """ Trace the events of QUIC from now on; returns the file of the trace """
+def trace_events(events="quic"):
+    """ Trace events from now on; returns the file of the trace """
     tracefs = _tracefs()
-    if not (tracefs / "events/quic").exists():
-        raise KsftSkipEx("no quic events")
+    if not (tracefs / "events" / events).exists():
+        raise KsftSkipEx(f"no events {events}")
     (tracefs / "trace").write_text("", encoding="ascii")
-    write_file(tracefs / "events/quic/enable", 1)
+    write_file(tracefs / "events" / events / "enable", 1)
     return tracefs / "trace"
 
 
