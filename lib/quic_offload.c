@@ -42,8 +42,8 @@
  * Whatever the kernel has not opened goes the library's own way.
  *
  * A QUIC library that does this itself needs no marks, as it knows what it
- * built, and where its packets come from; flow_add(), flow_sync(),
- * send_kernel(), rx_install() and take_cmsgs() are the part to look at.
+ * built, and where its packets come from. What it needs is in libquickernel,
+ * which is used here, too.
  *
  * Environment: QUIC_OFFLOAD=0 leaves everything to the library, QUIC_OFFLOAD=tx
  * what arrives, QUIC_OFFLOAD=rx what is sent. QUIC_OFFLOAD_STATS names a file
@@ -54,7 +54,6 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <gnutls/gnutls.h>
 
@@ -134,26 +133,21 @@ static bool wanted(void)
 /* Is the offload there? Asked once; what is missing is said once. */
 static bool kernel_present(void)
 {
-	int fd, ret;
+	int err;
 
 	if (kernel_state != UNKNOWN)
 		return kernel_state == PRESENT;
 	kernel_state = MISSING;
 	if (!wanted())
 		return false;
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	ret = setsockopt(fd, SOL_UDP, UDP_ULP, QUIC_CRYPTO_ULP_NAME,
-			 strlen(QUIC_CRYPTO_ULP_NAME));
-	if (ret)
+	err = qk_probe(NULL);
+	if (err)
 		fprintf(stderr,
 			"quic_offload: not in this kernel (%s%s), the library seals and opens its packets\n",
-			strerror(errno),
-			errno == ENOENT ? ", is quic_crypto loaded?" : "");
+			strerror(-err),
+			err == -ENOENT ? ", is quic_crypto loaded?" : "");
 	else
 		kernel_state = PRESENT;
-	close(fd);
 	return kernel_state == PRESENT;
 }
 
@@ -284,8 +278,8 @@ static struct conn *conn_alloc(ngtcp2_conn *ng)
 	conn->hp = ctx->hp;
 	conn->cipher_type = type;
 	conn->key_len = ngtcp2_crypto_aead_keylen(&ctx->aead);
-	conn->tx.fd = -1;
-	conn->rx.fd = -1;
+	conn->tx.sock.fd = -1;
+	conn->rx.sock.fd = -1;
 	do
 		conn->flow_id = ++last_flow_id;
 	while (!conn->flow_id ||
@@ -313,7 +307,7 @@ static struct conn *conn_get(ngtcp2_conn *ng, bool sends)
 {
 	struct conn *conn = map_get(&conn_by_ng, ng);
 
-	if (conn && (sends ? conn->tx.option : conn->rx.option)) {
+	if (conn && (sends ? conn->tx.direction : conn->rx.direction)) {
 		conn_del(conn);
 		conn = NULL;
 	}
@@ -353,7 +347,7 @@ static void add_tx_key(ngtcp2_conn *ng, const uint8_t *secret,
 
 	if (!conn)
 		return;
-	conn->tx.option = UDP_QUIC_ADD_TX_CONNECTION;
+	conn->tx.direction = QUIC_INFO_TX;
 	conn->tx.hp_ctx = *hp_ctx;
 	if (!map_set(&conn_by_hp, hp_ctx->native_handle, conn) ||
 	    side_init(conn, &conn->tx, secret, secret_len, handle, iv))
@@ -368,7 +362,7 @@ static void add_rx_key(ngtcp2_conn *ng, const uint8_t *secret,
 
 	if (!conn)
 		return;
-	conn->rx.option = UDP_QUIC_ADD_RX_CONNECTION;
+	conn->rx.direction = QUIC_INFO_RX;
 	conn->rx.hp_ctx = *hp_ctx;
 	if (side_init(conn, &conn->rx, secret, secret_len, handle, iv))
 		give_up(&conn->rx, ENOMEM);
@@ -376,34 +370,35 @@ static void add_rx_key(ngtcp2_conn *ng, const uint8_t *secret,
 
 /* ----- flows: what the kernel is told ----- */
 
-/* Give the kernel a key. @info has what else there is to say, and is wiped. */
-int flow_add(int fd, const struct key *key, struct quic_connection_info *info)
+/* A key as the kernel gets it */
+struct qk_keys key_keys(const struct key *key)
 {
-	const struct conn *conn = key->conn;
-	int ret;
-
-	info->key.flow_id = conn->flow_id;
-	info->cipher_type = conn->cipher_type;
-	info->conn_payload_key_gen = key->gen;
-	memcpy(info->payload_iv, key->iv, sizeof(info->payload_iv));
-	memcpy(info->payload_key, key->key, sizeof(info->payload_key));
-	memcpy(info->header_key, key->side->hp_key, sizeof(info->header_key));
-	ret = setsockopt(fd, SOL_UDP, key->side->option, info, sizeof(*info));
-	explicit_bzero(info, sizeof(*info));
-	return ret;
+	return (struct qk_keys) {
+		.cipher = key->conn->cipher_type,
+		.generation = key->gen,
+		.key = key->key,
+		.iv = key->iv,
+		.hp = key->side->hp_key,
+	};
 }
 
 /* Install the generations that came after those that the kernel has. */
 int flow_sync(struct side *side)
 {
 	while (side->last < side->newest) {
-		struct quic_connection_info info = { 0 };
 		const struct key *key;
+		struct qk_keys keys;
+		int err;
 
 		key = side->keys[(side->last + 1) % N_GENS];
-		if (!key || key->gen != side->last + 1 ||
-		    flow_add(side->fd, key, &info))
-			return -1;
+		if (!key || key->gen != side->last + 1)
+			return -ENOKEY;
+		keys = key_keys(key);
+		err = side->direction == QUIC_INFO_TX ?
+		      qk_tx_update(&side->sock, key->conn->flow_id, &keys) :
+		      qk_rx_update(&side->sock, key->conn->flow_id, &keys);
+		if (err)
+			return err;
 		side->last++;
 	}
 	return 0;
@@ -411,23 +406,19 @@ int flow_sync(struct side *side)
 
 void flow_del(struct conn *conn, struct side *side)
 {
-	struct quic_connection_info_key key;
-
-	if (side->fd < 0)
+	if (side->sock.fd < 0)
 		return;
-	memset(&key, 0, sizeof(key));
-	key.flow_id = conn->flow_id;
-	setsockopt(side->fd, SOL_UDP,
-		   side->option == UDP_QUIC_ADD_TX_CONNECTION ?
-		   UDP_QUIC_DEL_TX_CONNECTION : UDP_QUIC_DEL_RX_CONNECTION,
-		   &key, sizeof(key));
-	side->fd = -1;
+	if (side->direction == QUIC_INFO_TX)
+		qk_tx_del(&side->sock, conn->flow_id);
+	else
+		qk_rx_del(&side->sock, conn->flow_id);
+	side->sock.fd = -1;
 }
 
 /* From now on this direction of a connection is the library's. */
 void give_up(struct side *side, int err)
 {
-	bool sends = side->option == UDP_QUIC_ADD_TX_CONNECTION;
+	bool sends = side->direction == QUIC_INFO_TX;
 	unsigned long *count = sends ? &stats.given_up : &stats.rx_given_up;
 
 	if (side->off)
@@ -475,7 +466,7 @@ int ngtcp2_conn_install_rx_key(ngtcp2_conn *conn, const uint8_t *secret,
 static void side_update(struct conn *conn, struct side *side, void *handle,
 			const uint8_t *key, const uint8_t *iv)
 {
-	if (side->option &&
+	if (side->direction &&
 	    !key_add(conn, side, side->newest + 1, handle, key, iv))
 		give_up(side, ENOMEM);
 }
@@ -508,7 +499,7 @@ int ngtcp2_crypto_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 		side_update(c, &c->rx, rx_aead_ctx->native_handle, rx_key,
 			    rx_iv);
 		/* The kernel has it before the Key Phase bit changes. */
-		if (!c->tx.off && c->tx.fd >= 0 && flow_sync(&c->tx))
+		if (!c->tx.off && c->tx.sock.fd >= 0 && flow_sync(&c->tx))
 			flow_del(c, &c->tx);
 		rx_update(c);
 	}

@@ -14,6 +14,7 @@
 #include <ngtcp2/ngtcp2.h>
 #include <ngtcp2/ngtcp2_crypto.h>
 
+#include "quickernel/quickernel.h"
 #include "quic_uapi.h"
 
 #define N_GENS		4	/* generations kept: old, current, next */
@@ -39,12 +40,12 @@ struct key {
 
 /* A direction of a connection */
 struct side {
-	int option;			/* that adds a flow, 0: no keys yet */
+	uint32_t direction;		/* QUIC_INFO_*, 0: no keys yet */
 	ngtcp2_crypto_cipher_ctx hp_ctx;	/* the library's */
 	uint8_t hp_key[QUIC_MAX_KEY_SIZE];
 	uint64_t newest;
 	struct key *keys[N_GENS];	/* at generation % N_GENS */
-	int fd;				/* socket that has the keys, or -1 */
+	struct qk_socket sock;		/* has the keys; fd is -1 for none */
 	uint64_t first;			/* generation installed first */
 	uint64_t last;			/* ... and last */
 	bool off;			/* left to the library, from now on */
@@ -65,7 +66,7 @@ struct conn {
 	uint64_t rx_current;		/* generation opened last */
 	unsigned int rx_flows;		/* how often the flow was added */
 	/* What the kernel has, and what ngtcp2_conn_get_scid() said then */
-	struct quic_connection_info_key matches[N_MATCHES];
+	struct qk_match matches[N_MATCHES];
 	unsigned int n_matches;
 	size_t n_scids;
 };
@@ -135,7 +136,7 @@ void map_del(struct map *map, const void *key, const void *value);
 const void *id_key(uint32_t id);
 
 uint64_t key_number(const struct key *key, const uint8_t *nonce);
-int flow_add(int fd, const struct key *key, struct quic_connection_info *info);
+struct qk_keys key_keys(const struct key *key);
 int flow_sync(struct side *side);
 void flow_del(struct conn *conn, struct side *side);
 void give_up(struct side *side, int err);

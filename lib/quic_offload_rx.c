@@ -15,9 +15,7 @@
 
 #include "quic_offload.h"
 
-#define MAX_CONTROL	512	/* of the program, in one message */
 #define MAX_MESSAGES	16	/* in one recvmmsg() */
-#define MAX_PACKETS	128	/* in one message: UDP_MAX_SEGMENTS */
 #define MAX_SOCKETS	65536
 #define MAX_SCIDS	64
 #define MAX_FLOWS	256	/* times that a connection changes the socket */
@@ -38,26 +36,7 @@ _Static_assert(sizeof(struct opened_mark) == QUIC_TAG_SIZE,
 /* A packet that the kernel has opened */
 struct opened {
 	uint32_t seq;
-	uint32_t len;
-	struct quic_rx_packet packet;
-};
-
-/* One message, as we ask the kernel for it */
-struct call {
-	struct msghdr msg;
-	union {
-		struct cmsghdr hdr;
-		char data[CMSG_SPACE(MAX_PACKETS *
-				     sizeof(struct quic_rx_packet)) +
-			  MAX_CONTROL];
-	} control;
-};
-
-/* What the kernel has said of it */
-struct received {
-	const struct quic_rx_packet *packets;
-	unsigned int n_packets;
-	size_t packet_size;
+	struct qk_packet packet;
 };
 
 static uint8_t secret[sizeof(((struct opened_mark *)0)->secret)];
@@ -77,7 +56,7 @@ static __thread bool last_no_flow;
 static __thread struct {
 	const uint8_t *pkt;
 	struct conn *conn;
-	struct quic_rx_packet packet;
+	struct qk_packet packet;
 } feed;
 
 /* Whether ngtcp2 has opened a packet, since it was given a datagram */
@@ -92,24 +71,19 @@ bool rx_init(void)
 /* ----- flows: what the kernel is told ----- */
 
 static void match_init(struct conn *conn, const ngtcp2_cid *cid,
-		       struct quic_connection_info_key *match)
+		       struct qk_match *match)
 {
 	const ngtcp2_addr *peer = &ngtcp2_conn_get_path(conn->ng)->remote;
 
-	memset(match, 0, sizeof(*match));
-	match->flags = QUIC_CONN_ALIAS;
-	match->flow_id = conn->flow_id;
-	match->conn_id_length = cid->datalen;
-	memcpy(match->conn_id + sizeof(match->conn_id) - cid->datalen,
-	       cid->data, cid->datalen);
 	/* Only the address tells connections without an ID apart. */
-	if (!cid->datalen && peer->addrlen <= sizeof(match->peer))
-		memcpy(&match->peer, peer->addr, peer->addrlen);
+	qk_match_init(match, cid->data, cid->datalen,
+		      cid->datalen ? NULL : (const struct sockaddr *)peer->addr,
+		      peer->addrlen);
 }
 
 /* The connection IDs that packets may carry, as matches */
 static unsigned int wanted_matches(struct conn *conn,
-				   struct quic_connection_info_key *matches)
+				   struct qk_match *matches)
 {
 	size_t i, n = ngtcp2_conn_get_scid(conn->ng, NULL);
 	ngtcp2_cid cids[MAX_SCIDS];
@@ -123,9 +97,8 @@ static unsigned int wanted_matches(struct conn *conn,
 	return i;
 }
 
-static bool match_in(const struct quic_connection_info_key *match,
-		     const struct quic_connection_info_key *matches,
-		     unsigned int n)
+static bool match_in(const struct qk_match *match,
+		     const struct qk_match *matches, unsigned int n)
 {
 	while (n--)
 		if (!memcmp(match, &matches[n], sizeof(*match)))
@@ -133,26 +106,22 @@ static bool match_in(const struct quic_connection_info_key *match,
 	return false;
 }
 
-static int match_set(struct conn *conn, int option,
-		     const struct quic_connection_info_key *match)
-{
-	return setsockopt(conn->rx.fd, SOL_UDP, option, match, sizeof(*match));
-}
-
 /* Let the kernel know the connection IDs that are new, and forget others. */
 static void sync_matches(struct conn *conn)
 {
-	struct quic_connection_info_key want[N_MATCHES];
-	unsigned int i, n = wanted_matches(conn, want), kept = 0;
+	const struct qk_socket *sock = &conn->rx.sock;
+	unsigned int i, n, kept = 0;
+	struct qk_match want[N_MATCHES];
 
+	n = wanted_matches(conn, want);
 	for (i = 0; i < n; i++)
 		if (match_in(&want[i], conn->matches, conn->n_matches) ||
-		    !match_set(conn, UDP_QUIC_ADD_RX_CONNECTION, &want[i]))
+		    !qk_rx_add_alias(sock, conn->flow_id, &want[i]))
 			want[kept++] = want[i];
 	for (i = 0; i < conn->n_matches; i++)
 		if (!match_in(&conn->matches[i], want, kept))
-			match_set(conn, UDP_QUIC_DEL_RX_CONNECTION,
-				  &conn->matches[i]);
+			qk_rx_del_alias(sock, conn->flow_id,
+					&conn->matches[i]);
 	memcpy(conn->matches, want, kept * sizeof(want[0]));
 	conn->n_matches = kept;
 }
@@ -161,21 +130,23 @@ static void sync_matches(struct conn *conn)
 static int rx_install(struct conn *conn, int fd)
 {
 	const struct key *key = conn->rx.keys[conn->rx_current % N_GENS];
-	struct quic_connection_info info = { 0 };
 	struct side *rx = &conn->rx;
+	struct qk_socket sock;
+	struct qk_keys keys;
+	int err;
 
 	if (!key || key->gen != conn->rx_current ||
-	    !wanted_matches(conn, conn->matches)) {
-		errno = ENOKEY;
-		return -1;
-	}
+	    !wanted_matches(conn, conn->matches))
+		return -ENOKEY;
 	rx_sockets[fd] = true;
-	info.key = conn->matches[0];
-	info.key.flags = 0;
-	info.next_pkt_num = conn->rx_next;
-	if (flow_add(fd, key, &info))
-		return -1;
-	rx->fd = fd;
+	keys = key_keys(key);
+	err = qk_attach(&sock, fd);
+	if (!err)
+		err = qk_rx_add(&sock, conn->flow_id, &conn->matches[0], &keys,
+				conn->rx_next);
+	if (err)
+		return err;
+	rx->sock = sock;
 	rx->first = key->gen;
 	rx->last = key->gen;
 	conn->n_matches = 1;
@@ -194,16 +165,15 @@ void rx_remove(struct conn *conn)
 /* Packets of the connection arrive at this socket: the kernel may open them. */
 static void rx_move(struct conn *conn, int fd)
 {
-	int err = EMLINK;
+	int err = -EMLINK;
 
 	rx_remove(conn);
-	if (conn->rx_flows < MAX_FLOWS) {
-		if (!rx_install(conn, fd))
-			return;
-		err = errno;
-	}
+	if (conn->rx_flows < MAX_FLOWS)
+		err = rx_install(conn, fd);
+	if (!err)
+		return;
 	rx_remove(conn);
-	give_up(&conn->rx, err);
+	give_up(&conn->rx, -err);
 }
 
 /*
@@ -213,22 +183,16 @@ static void rx_move(struct conn *conn, int fd)
  */
 void rx_update(struct conn *conn)
 {
-	struct quic_connection_info info = { 0 };
 	struct side *rx = &conn->rx;
 
-	if (rx->off || rx->fd < 0)
+	if (rx->off || rx->sock.fd < 0)
 		return;
 	if (flow_sync(rx)) {
 		rx_remove(conn);
 		return;
 	}
-	if (rx->newest < rx->first + 2)
-		return;
-	info.key.flow_id = conn->flow_id;
-	info.key.flags = QUIC_CONN_GENERATION;
-	info.conn_payload_key_gen = rx->newest - 2;
-	setsockopt(rx->fd, SOL_UDP, UDP_QUIC_DEL_RX_CONNECTION, &info,
-		   sizeof(info));
+	if (rx->newest >= rx->first + 2)
+		qk_rx_retire(&rx->sock, conn->flow_id, rx->newest - 2);
 }
 
 /* Has the kernel lost the flow? It ought to have known this packet. */
@@ -237,12 +201,10 @@ static bool rx_lost(const struct conn *conn, const uint8_t *pkt, size_t len)
 	unsigned int i;
 
 	for (i = 0; i < conn->n_matches; i++) {
-		const struct quic_connection_info_key *m = &conn->matches[i];
-		const uint8_t *cid = m->conn_id + sizeof(m->conn_id) -
-				     m->conn_id_length;
+		const struct qk_match *m = &conn->matches[i];
 
-		if (m->conn_id_length && len > m->conn_id_length &&
-		    !memcmp(pkt + 1, cid, m->conn_id_length))
+		if (m->cid_len && len > m->cid_len &&
+		    !memcmp(pkt + 1, m->cid, m->cid_len))
 			return true;
 	}
 	return false;
@@ -258,11 +220,11 @@ static void rx_follow(struct conn *conn, const uint8_t *pkt, size_t len,
 	bool no_flow = !is_open && last_no_flow && !(pkt[0] & 0x80);
 	struct side *rx = &conn->rx;
 
-	if (!rx->option || rx->off || last_fd < 0 || last_fd >= MAX_SOCKETS ||
+	if (!rx->direction || rx->off || last_fd < 0 || last_fd >= MAX_SOCKETS ||
 	    !ngtcp2_conn_get_handshake_completed(conn->ng))
 		return;
-	if (rx->fd < 0 ||
-	    (authentic && (rx->fd != last_fd || !rx_sockets[last_fd] ||
+	if (rx->sock.fd < 0 ||
+	    (authentic && (rx->sock.fd != last_fd || !rx_sockets[last_fd] ||
 			   (no_flow && rx_lost(conn, pkt, len)))))
 		rx_move(conn, last_fd);
 	else if (no_flow ||
@@ -297,28 +259,27 @@ static void msg_copy(const struct msghdr *msg, size_t off, void *buf,
 	}
 }
 
-static void mark_opened(const struct msghdr *msg, size_t off, size_t len,
-			const struct quic_rx_packet *packet)
+static void mark_opened(const struct msghdr *msg,
+			const struct qk_packet *packet)
 {
 	struct opened_mark mark = { .seq = ++last_seq };
 	struct opened *o = &opened[mark.seq % N_OPENED];
 
 	o->seq = mark.seq;
-	o->len = len;
 	o->packet = *packet;
 	memcpy(mark.secret, secret, sizeof(secret));
-	msg_copy(msg, off + len - sizeof(mark), &mark, sizeof(mark), true);
+	msg_copy(msg, packet->offset + packet->length - sizeof(mark), &mark,
+		 sizeof(mark), true);
 }
 
 /* The kernel has shown the header of a packet that it has no key for. To the
  * library the packet is to be what it was on the wire.
  */
-static void hide_header(const struct msghdr *msg, size_t off,
-			const struct quic_rx_packet *packet)
+static void hide_header(const struct msghdr *msg,
+			const struct qk_packet *packet)
 {
 	struct conn *conn = map_get(&conn_by_flow, id_key(packet->flow_id));
-	size_t hdr_len = 1 + packet->conn_id_length + packet->pkt_num_length;
-	size_t pn = 1 + packet->conn_id_length;
+	size_t pn = 1 + packet->cid_len, off = packet->offset;
 	uint8_t buf[1 + QUIC_MAX_CONNECTION_ID_SIZE + SAMPLE_OFFSET +
 		    NGTCP2_HP_SAMPLELEN];
 	uint8_t mask[NGTCP2_HP_SAMPLELEN];
@@ -332,25 +293,24 @@ static void hide_header(const struct msghdr *msg, size_t off,
 					buf + pn + SAMPLE_OFFSET))
 		return;
 	buf[0] ^= mask[0] & 0x1f;
-	for (i = pn; i < hdr_len; i++)
+	for (i = pn; i < packet->header_len; i++)
 		buf[i] ^= mask[1 + i - pn];
-	msg_copy(msg, off, buf, hdr_len, true);
+	msg_copy(msg, off, buf, packet->header_len, true);
 }
 
-/* One packet, at @off of the message, whose size is @len */
-static void take_packet(const struct msghdr *msg, size_t off, size_t len,
-			const struct quic_rx_packet *packet, bool peek)
+static void take_packet(const struct msghdr *msg,
+			const struct qk_packet *packet, bool peek)
 {
 	if (!peek && packet->status <= QUIC_RX_NOT_TRIED)
 		stats.rx_status[packet->status]++;
 	switch (packet->status) {
 	case QUIC_RX_OPENED:
-		mark_opened(msg, off, len, packet);
+		mark_opened(msg, packet);
 		if (!peek)
-			stats.rx_bytes += len;
+			stats.rx_bytes += packet->length;
 		break;
 	case QUIC_RX_KEY_PHASE:
-		hide_header(msg, off, packet);
+		hide_header(msg, packet);
 		break;
 	case QUIC_RX_NO_FLOW:
 		last_no_flow = true;
@@ -358,18 +318,18 @@ static void take_packet(const struct msghdr *msg, size_t off, size_t len,
 	}
 }
 
-static void take_packets(const struct msghdr *msg, size_t len,
-			 const struct received *r, bool peek)
+static void take_packets(const struct msghdr *msg,
+			 const struct qk_rx_call *call, bool peek)
 {
-	size_t off, size = r->packet_size ? r->packet_size : len;
 	unsigned long n = stats.rx_status[QUIC_RX_OPENED];
+	struct qk_packet packet;
 	unsigned int i;
 
-	for (i = 0, off = 0; i < r->n_packets && off < len; i++, off += size)
-		take_packet(msg, off, len - off < size ? len - off : size,
-			    &r->packets[i], peek);
+	for (i = 0; i < call->n_elements && qk_recv_packet(call, i, &packet);
+	     i++)
+		take_packet(msg, &packet, peek);
 	/* Another socket has the descriptor now? */
-	if (!r->n_packets) {
+	if (!call->n_elements) {
 		last_no_flow = true;
 		stats.rx_no_element += !peek;
 	}
@@ -379,81 +339,13 @@ static void take_packets(const struct msghdr *msg, size_t len,
 		stats.rx_max_batch = n;
 }
 
-/* Append a control message, or as much as there is room for: as put_cmsg() in
- * the kernel does it.
- */
-static void give_cmsg(struct msghdr *msg, size_t room,
-		      const struct cmsghdr *cmsg)
-{
-	char *at = (char *)msg->msg_control + msg->msg_controllen;
-	size_t len = cmsg->cmsg_len;
-
-	room -= msg->msg_controllen;
-	if (len > room) {
-		msg->msg_flags |= MSG_CTRUNC;
-		len = room;
-	}
-	if (len < sizeof(*cmsg))
-		return;
-	memcpy(at, cmsg, len);
-	memcpy(at + offsetof(struct cmsghdr, cmsg_len), &len, sizeof(len));
-	len = CMSG_ALIGN(len);
-	msg->msg_controllen += len < room ? len : room;
-}
-
-/* Take the kernel's control message, and hand on those of others. */
-static void take_cmsgs(struct msghdr *from, struct msghdr *to,
-		       struct received *r)
-{
-	size_t room = to->msg_controllen;
-	struct cmsghdr *cmsg;
-
-	to->msg_controllen = 0;
-	for (cmsg = CMSG_FIRSTHDR(from); cmsg;
-	     cmsg = CMSG_NXTHDR(from, cmsg)) {
-		int size;
-
-		if (cmsg->cmsg_level == SOL_UDP &&
-		    cmsg->cmsg_type == UDP_QUIC_DECRYPT) {
-			r->packets = (void *)CMSG_DATA(cmsg);
-			r->n_packets = (cmsg->cmsg_len - CMSG_LEN(0)) /
-				       sizeof(*r->packets);
-			continue;
-		}
-		if (cmsg->cmsg_level == SOL_UDP && cmsg->cmsg_type == UDP_GRO) {
-			memcpy(&size, CMSG_DATA(cmsg), sizeof(size));
-			r->packet_size = size;
-		}
-		give_cmsg(to, room, cmsg);
-	}
-}
-
-/* Ask with a control buffer of our own, ... */
-static void call_begin(struct call *call, const struct msghdr *msg)
-{
-	call->msg = *msg;
-	call->msg.msg_control = &call->control;
-	call->msg.msg_controllen = sizeof(call->control);
-}
-
-/* ... and give the program what it would have got without us. */
-static void call_end(struct call *call, struct msghdr *msg, size_t len,
+/* Give the program what it would have got without us. */
+static void call_end(struct qk_rx_call *call, struct msghdr *msg, size_t len,
 		     int flags)
 {
-	struct received r = { 0 };
-	size_t i, room = 0;
-
-	for (i = 0; i < msg->msg_iovlen; i++)
-		room += msg->msg_iov[i].iov_len;
-	msg->msg_namelen = call->msg.msg_namelen;
-	msg->msg_flags = call->msg.msg_flags;
-	if (!msg->msg_control)
-		msg->msg_controllen = 0;
-	take_cmsgs(&call->msg, msg, &r);
-	/* With MSG_TRUNC, the length may be more than there is. */
+	qk_recv_finish(call, msg, len);
 	if (!(flags & MSG_ERRQUEUE))
-		take_packets(msg, len < room ? len : room, &r,
-			     flags & MSG_PEEK);
+		take_packets(msg, call, flags & MSG_PEEK);
 }
 
 static bool may_open(int fd)
@@ -465,12 +357,12 @@ static bool may_open(int fd)
 
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	struct call call;
+	struct qk_rx_call call;
 	ssize_t ret;
 
 	if (!may_open(fd))
 		return REAL(recvmsg)(fd, msg, flags);
-	call_begin(&call, msg);
+	qk_recv_prepare(&call, msg);
 	ret = REAL(recvmsg)(fd, &call.msg, flags);
 	if (ret < 0)
 		return ret;
@@ -484,7 +376,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 int recvmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags,
 	     struct timespec *timeout)
 {
-	struct call calls[MAX_MESSAGES];
+	struct qk_rx_call calls[MAX_MESSAGES];
 	struct mmsghdr copy[MAX_MESSAGES];
 	int i, ret;
 
@@ -493,7 +385,7 @@ int recvmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags,
 	if (n > MAX_MESSAGES)
 		n = MAX_MESSAGES;
 	for (i = 0; i < (int)n; i++) {
-		call_begin(&calls[i], &vec[i].msg_hdr);
+		qk_recv_prepare(&calls[i], &vec[i].msg_hdr);
 		copy[i].msg_hdr = calls[i].msg;
 	}
 	ret = REAL(recvmmsg)(fd, copy, n, flags, timeout);
@@ -530,7 +422,7 @@ static int feed_begin(struct conn *conn, const uint8_t *pkt, size_t len)
 	if (gnutls_memcmp(mark.secret, secret, sizeof(secret)))
 		return 0;
 	o = &opened[mark.seq % N_OPENED];
-	if (!conn || o->seq != mark.seq || o->len != len ||
+	if (!conn || o->seq != mark.seq || o->packet.length != len ||
 	    o->packet.flow_id != conn->flow_id)
 		return -1;
 	feed.pkt = pkt;
@@ -572,16 +464,14 @@ int ngtcp2_conn_read_pkt_versioned(ngtcp2_conn *ng, const ngtcp2_path *path,
 /* Is this the sample of a packet whose header is in the clear? */
 bool rx_zero_mask(const uint8_t *sample)
 {
-	return feed.pkt && sample == feed.pkt + 1 +
-				     feed.packet.conn_id_length + SAMPLE_OFFSET;
+	return feed.pkt && sample == feed.pkt + 1 + feed.packet.cid_len +
+				     SAMPLE_OFFSET;
 }
 
 /* Is this the payload of a packet that is in the clear? */
 bool rx_is_open(const uint8_t *payload)
 {
-	return feed.pkt && payload == feed.pkt + 1 +
-				      feed.packet.conn_id_length +
-				      feed.packet.pkt_num_length;
+	return feed.pkt && payload == feed.pkt + feed.packet.header_len;
 }
 
 /* ngtcp2 has opened a packet of @key, one way or the other. */
@@ -609,9 +499,9 @@ int rx_take(uint8_t *dest, const ngtcp2_crypto_aead_ctx *ctx,
 	key = map_get(&key_by_handle, ctx->native_handle);
 	same = key && key->side == &feed.conn->rx && len >= QUIC_TAG_SIZE &&
 	       (uint8_t)key->gen == feed.packet.key_gen &&
-	       key_number(key, nonce) == feed.packet.pkt_num;
+	       key_number(key, nonce) == feed.packet.number;
 	if (same) {
-		advance(key, feed.packet.pkt_num);
+		advance(key, feed.packet.number);
 		stats.rx_used_packets++;
 	} else {
 		stats.rx_refused_packets++;

@@ -11,7 +11,6 @@
 
 #include "quic_offload.h"
 
-#define MAX_CONTROL	512
 #define PN_LIMIT	(1ULL << 43)	/* what fits into a mark */
 
 /* Written where the tag will be. */
@@ -152,28 +151,43 @@ static int seal(const struct packet *pkt)
  * moves to another socket, the key is there before it leaves the old one: to
  * the kernel it stays one key, with one record of packet numbers.
  */
+static int flow_move(const struct packet *pkt, int fd)
+{
+	struct qk_keys keys = key_keys(pkt->key);
+	struct conn *conn = pkt->key->conn;
+	struct side *tx = pkt->key->side;
+	struct qk_socket sock;
+	int err;
+
+	err = qk_attach(&sock, fd);
+	if (!err)
+		err = qk_tx_add(&sock, conn->flow_id, &keys);
+	if (err)
+		return err;
+	flow_del(conn, tx);
+	tx->sock = sock;
+	tx->first = pkt->key->gen;
+	tx->last = pkt->key->gen;
+	stats.flows++;
+	return 0;
+}
+
 static int flow_get(const struct packet *pkt, int fd)
 {
-	struct quic_connection_info info = { 0 };
 	struct side *tx = pkt->key->side;
+	int err = 0;
 
-	if (tx->fd != fd) {
-		if (flow_add(fd, pkt->key, &info))
-			return -1;
+	/* Another socket has the descriptor now? */
+	if (tx->sock.fd == fd && flow_sync(tx))
 		flow_del(pkt->key->conn, tx);
-		tx->fd = fd;
-		tx->first = pkt->key->gen;
-		tx->last = pkt->key->gen;
-		stats.flows++;
-	}
-	if (flow_sync(tx))
-		return -1;
+	if (tx->sock.fd != fd)
+		err = flow_move(pkt, fd);
+	if (!err)
+		err = flow_sync(tx);
 	/* The kernel keeps two generations. */
-	if (pkt->key->gen < tx->first || pkt->key->gen + 1 < tx->last) {
-		errno = ENOKEY;
-		return -1;
-	}
-	return 0;
+	if (!err && (pkt->key->gen < tx->first || pkt->key->gen + 1 < tx->last))
+		err = -ENOKEY;
+	return err;
 }
 
 /* Seal in a copy whatever has a mark, and send that. Called locked. */
@@ -211,34 +225,6 @@ static ssize_t send_user(int fd, const struct msghdr *msg, int flags,
 		stats.fallback_packets += n;
 	}
 	return ret;
-}
-
-/* sendmsg() with one more control message, ahead of the program's own. */
-static ssize_t send_kernel(int fd, const struct msghdr *msg, int flags,
-			   uint32_t flow_id, uint8_t cid_len, uint64_t number)
-{
-	struct quic_tx_ancillary_data *anc;
-	struct msghdr copy = *msg;
-	union {
-		struct cmsghdr hdr;
-		char data[CMSG_SPACE(sizeof(*anc)) + MAX_CONTROL];
-	} control;
-
-	memset(&control, 0, CMSG_SPACE(sizeof(*anc)));
-	control.hdr.cmsg_level = SOL_UDP;
-	control.hdr.cmsg_type = UDP_QUIC_ENCRYPT;
-	control.hdr.cmsg_len = CMSG_LEN(sizeof(*anc));
-	anc = (struct quic_tx_ancillary_data *)CMSG_DATA(&control.hdr);
-	anc->next_pkt_num = number;
-	anc->flags = QUIC_TX_TAG_ROOM | QUIC_TX_FLOW_ID;
-	anc->conn_id_length = cid_len;
-	anc->flow_id = flow_id;
-	if (msg->msg_controllen)
-		memcpy(control.data + CMSG_SPACE(sizeof(*anc)),
-		       msg->msg_control, msg->msg_controllen);
-	copy.msg_control = &control;
-	copy.msg_controllen = CMSG_SPACE(sizeof(*anc)) + msg->msg_controllen;
-	return REAL(sendmsg)(fd, &copy, flags);
 }
 
 /* Size of the datagrams that the call makes out of its data */
@@ -365,21 +351,29 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 {
 	struct packet *first = &b->first;
 	enum what_next what = AGAIN;
+	struct qk_tx_call call;
 	int n_tries = 0, err;
-	uint32_t flow_id;
 	ssize_t ret;
 
 	while (what == AGAIN) {
-		if (flow_get(first, fd)) {
-			if (errno != ENOKEY)
-				give_up(first->key->side, errno);
+		struct qk_batch batch = {
+			.number = first->number,
+			.flow_id = first->key->conn->flow_id,
+			.cid_len = first->cid_len,
+		};
+
+		err = flow_get(first, fd);
+		if (!err)
+			err = qk_send_prepare(&call, &first->key->side->sock,
+					      &batch, msg);
+		if (err) {
+			if (err != -ENOKEY)
+				give_up(first->key->side, -err);
 			break;
 		}
-		flow_id = first->key->conn->flow_id;
 		pthread_mutex_unlock(&lock);
 
-		ret = send_kernel(fd, msg, flags, flow_id, first->cid_len,
-				  first->number);
+		ret = REAL(sendmsg)(fd, &call.msg, flags);
 		err = errno;
 		pthread_mutex_lock(&lock);
 		if (ret >= 0) {
@@ -421,7 +415,8 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 		pthread_mutex_unlock(&lock);
 		return REAL(sendmsg)(fd, msg, flags);
 	}
-	if (!b.same || b.n_marked != b.n || msg->msg_controllen > MAX_CONTROL ||
+	if (!b.same || b.n_marked != b.n ||
+	    msg->msg_controllen > QK_MAX_CONTROL ||
 	    b.first.key->expired || b.first.key->side->off)
 		return send_user(fd, msg, flags, b.data, b.len, b.gso);
 	return send_batch(fd, msg, flags, &b);

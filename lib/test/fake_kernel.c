@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inject errors of the kernel's side into quic_offload.so: preload this after
- * it. Calls that are not made to fail go to the kernel. If that has no
- * quic-crypto, this library seals and opens the packets itself, so that the
- * interposer can be tested on any kernel. It does so for calls as
- * quic_offload.so makes them (UDP_QUIC_ENCRYPT first, flow_id, tag room;
- * control buffers that are large enough) and checks nothing.
+ * Inject errors of the kernel's side into quic_offload.so and libquickernel:
+ * preload this after the former. Calls that are not made to fail go to the
+ * kernel. If that has no quic-crypto, this library seals and opens the packets
+ * itself, so that both can be tested on any kernel. It does so for calls as
+ * libquickernel makes them (UDP_QUIC_ENCRYPT first, flow_id; control buffers
+ * that are large enough) and checks nothing.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
+ * FAKE_KERNEL_ADD=errno:n	the first n calls of it fail
+ * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
  * FAKE_KERNEL_ADD_RX=errno	UDP_QUIC_ADD_RX_CONNECTION fails
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
@@ -43,6 +45,7 @@ struct flow {
 	uint32_t id;
 	bool receives;
 	struct quic_pkt_keys keys[N_GENS];	/* at generation % N_GENS */
+	uint8_t hp[QUIC_MAX_KEY_SIZE];
 	/* Of reception only */
 	uint64_t expected;
 	uint8_t gen;			/* opened last */
@@ -103,13 +106,17 @@ static struct flow *flow_get(int fd, uint32_t id, bool receives)
 static void flow_set_key(struct flow *flow,
 			 const struct quic_connection_info *info)
 {
+	static const uint8_t none[QUIC_MAX_KEY_SIZE];
 	struct quic_pkt_keys *keys;
 
+	/* An update leaves it out. */
+	if (memcmp(info->header_key, none, sizeof(none)))
+		memcpy(flow->hp, info->header_key, sizeof(flow->hp));
 	keys = &flow->keys[info->conn_payload_key_gen % N_GENS];
 	keys->cipher = info->cipher_type;
 	memcpy(keys->key, info->payload_key, sizeof(keys->key));
 	memcpy(keys->iv, info->payload_iv, sizeof(keys->iv));
-	memcpy(keys->hp, info->header_key, sizeof(keys->hp));
+	memcpy(keys->hp, flow->hp, sizeof(keys->hp));
 }
 
 static int flow_add(int fd, const struct quic_connection_info *info)
@@ -122,14 +129,41 @@ static int flow_add(int fd, const struct quic_connection_info *info)
 	return 0;
 }
 
+static int flow_del_all(int fd, bool receives)
+{
+	struct flow **p = &flows, *flow;
+
+	while ((flow = *p)) {
+		if (flow->socket == inode(fd) && flow->receives == receives) {
+			*p = flow->next;
+			free(flow);
+		} else {
+			p = &flow->next;
+		}
+	}
+	return 0;
+}
+
 static int flow_del(int fd, const struct quic_connection_info *info,
 		    bool receives)
 {
 	struct flow **p = flow_find(fd, info->key.flow_id, receives);
 	struct flow *flow = *p;
 
+	if (info->key.flags & QUIC_CONN_ALL)
+		return flow_del_all(fd, receives);
+	if (flow && info->key.flags & QUIC_CONN_GENERATION) {
+		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
+		       sizeof(flow->keys[0]));
+		return 0;
+	}
 	if (!flow)
 		return fail(ENOENT);
+	if (info->key.flags & QUIC_CONN_GENERATION) {
+		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
+		       sizeof(flow->keys[0]));
+		return 0;
+	}
 	*p = flow->next;
 	free(flow);
 	return 0;
@@ -185,22 +219,21 @@ static int rx_add(int fd, const struct quic_connection_info *info)
 
 static int rx_del(int fd, const struct quic_connection_info *info)
 {
-	struct flow *flow = *flow_find(fd, info->key.flow_id, true);
-
 	if (info->key.flags & QUIC_CONN_ALIAS)
 		return cid_del(fd, &info->key);
-	if (!(info->key.flags & QUIC_CONN_GENERATION))
-		return flow_del(fd, info, true);
-	if (flow)
-		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
-		       sizeof(flow->keys[0]));
-	return flow ? 0 : fail(ENOENT);
+	return flow_del(fd, info, true);
 }
 
 static int attach(int fd, const void *name, socklen_t len)
 {
 	int ret = REAL(setsockopt)(fd, SOL_UDP, UDP_ULP, name, len);
+	socklen_t type_len = sizeof(int);
+	int type = 0;
 
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len))
+		return -1;
+	if (type != SOCK_DGRAM)
+		return fail(EINVAL);
 	stand_in = ret && (errno == ENOPROTOOPT || errno == ENOENT);
 	return stand_in ? 0 : ret;
 }
@@ -220,6 +253,53 @@ static int set_connection(int fd, int name, const void *val)
 	}
 }
 
+/* Is this call of UDP_QUIC_ADD_TX_CONNECTION to fail? */
+static bool add_fails(void)
+{
+	const char *val = getenv("FAKE_KERNEL_ADD");
+	static int calls;
+
+	if (!val || !atoi(val))
+		return false;
+	return !strchr(val, ':') || calls++ < atoi(strchr(val, ':') + 1);
+}
+
+static void describe(const struct flow *flow, struct quic_info *info)
+{
+	const uint16_t ciphers[] = {
+		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
+		TLS_CIPHER_AES_CCM_128, TLS_CIPHER_CHACHA20_POLY1305,
+	};
+	size_t i;
+
+	info->directions = QUIC_INFO_TX | QUIC_INFO_RX;
+	info->tx_flags = QUIC_BYPASS_ENCRYPTION | QUIC_TX_TAG_ROOM |
+			 QUIC_TX_FLOW_ID;
+	for (i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]) && !flow; i++)
+		info->ciphers |= QUIC_INFO_CIPHER(ciphers[i]);
+	for (i = 0; i < 2 && flow; i++)
+		info->generations[i].installed = !!flow->keys[i].cipher;
+}
+
+int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+{
+	struct quic_info *info = val;
+	struct flow *flow = NULL;
+
+	if (level != SOL_UDP || name != UDP_QUIC_INFO || !stand_in)
+		return REAL(getsockopt)(fd, level, name, val, len);
+	if (info->key.flow_id) {
+		flow = *flow_find(fd, info->key.flow_id,
+				  info->key.flags & QUIC_CONN_RX);
+		if (!flow)
+			return fail(ENOENT);
+	}
+	describe(flow, info);
+	if (env("FAKE_KERNEL_INFO"))
+		*len = env("FAKE_KERNEL_INFO");
+	return 0;
+}
+
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	if (level == SOL_UDP && name == UDP_ULP) {
@@ -228,7 +308,7 @@ int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 		return attach(fd, val, len);
 	}
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION &&
-	    env("FAKE_KERNEL_ADD"))
+	    add_fails())
 		return fail(env("FAKE_KERNEL_ADD"));
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION &&
 	    env("FAKE_KERNEL_ADD_RX"))
@@ -286,6 +366,20 @@ static int seal(const struct flow *flow, size_t cid_len, uint64_t expected,
 	return 0;
 }
 
+/* Move packets apart, to make room for their tags: @len bytes become as many as
+ * are returned.
+ */
+static size_t make_room(uint8_t *buf, size_t len, size_t gso)
+{
+	size_t i, n, piece = gso - QUIC_PKT_TAG;
+
+	n = (len + piece - 1) / piece;
+	for (i = n; i--;)
+		memmove(buf + i * gso, buf + i * piece,
+			i == n - 1 ? len - i * piece : piece);
+	return len + n * QUIC_PKT_TAG;
+}
+
 static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 			   const struct quic_tx_ancillary_data *anc)
 {
@@ -293,7 +387,7 @@ static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 	static uint8_t buf[65536];
 	struct iovec iov = { .iov_base = buf };
 	struct msghdr copy = *msg;
-	size_t i, n;
+	size_t i, n, passed;
 
 	if (!flow)
 		return fail(ENOENT);
@@ -304,13 +398,16 @@ static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 		memcpy(buf + iov.iov_len, msg->msg_iov[i].iov_base, n);
 		iov.iov_len += n;
 	}
-	n = gso_size(fd, msg, iov.iov_len);
+	n = gso_size(fd, msg, iov.iov_len + QUIC_PKT_TAG);
+	passed = iov.iov_len;
+	if (!(anc->flags & QUIC_TX_TAG_ROOM))
+		iov.iov_len = make_room(buf, iov.iov_len, n);
 	if (seal(flow, anc->conn_id_length, anc->next_pkt_num, buf,
 		 iov.iov_len, n))
 		return -1;
 	copy.msg_iov = &iov;
 	copy.msg_iovlen = 1;
-	return REAL(sendmsg)(fd, &copy, flags);
+	return REAL(sendmsg)(fd, &copy, flags) < 0 ? -1 : (ssize_t)passed;
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
