@@ -65,3 +65,21 @@ debian_unpack()
 	dpkg-deb --fsys-tarfile "$deb" | tar -C "$4" -x
 	rm -rf "$work"
 }
+
+# debian_source SUITE PACKAGE DIRECTORY: its newest source, unpacked and patched
+debian_source()
+{
+	local dir=$BUILD/apt/$1-source mirror
+	mkdir -p "$dir"/{lists,archives}/partial
+	while read -r mirror; do
+		printf '%s\n' "Types: deb-src" "URIs: $mirror" "Suites: $1" \
+			"Components: main" "Signed-By: $debian_keyring" \
+			>"$dir/debian.sources"
+		rm -rf "$dir/work" && mkdir "$dir/work"
+		debian_apt "$1-source" apt-get update -qq &&
+			(cd "$dir/work" && debian_apt "$1-source" \
+				apt-get source -q "$2") &&
+			mv "$dir/work/$2"-*/ "$3" && return
+	done < <(debian_mirrors)
+	return 1
+}

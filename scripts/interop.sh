@@ -4,6 +4,7 @@
 # User Mode Linux on the guest root: the tests of lib, the demo with small files,
 # with and without a device, and the kernel's own UDP tests as they are and with
 # the ULP attached to their sockets. Results in $OUT/results/interop-*.tap.
+# TEST=NAME runs one of the first; TEST=aioquic:key_limit one test of it.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
@@ -35,12 +36,36 @@ provision_root
 guest_debug
 
 demo="cd /usr/src/quic && DEMO_MB=5 DEMO_PY_MB=2"
-guest_tests interop kunit.enable=0 <<END
+list="
+300 quickernel cd /usr/src/quic/quickernel && LD_PRELOAD=../test/fake_kernel.so ./quickernel_test
+600 ngtcp2-example cd /usr/src/quic && ngtcp2-example/test.sh
 900 interposer-sends cd /usr/src/quic && ./test-offload.sh tx
 900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
+1800 aioquic cd /usr/src/quic && ./aioquic_kernel/test.sh
 900 demo $demo ./demo-guest.sh
-900 demo-netdevsim $demo DEMO_DEV=netdevsim ./demo-guest.sh
-END
-udp_tests | guest_tests interop-udp kunit.enable=0
-guest_run uml interop interop-udp
-conclude interop interop interop-udp
+900 demo-netdevsim $demo DEMO_DEV=netdevsim ./demo-guest.sh"
+
+# TEST=NAME: only this line; TEST=NAME:TESTS: with these instead of its arguments
+selected()
+{
+	local name=${1%%:*} line
+
+	line=$(awk -v n="$name" '$2 == n' <<<"$list")
+	[ -n "$line" ] || die "TEST=$1: there are only" \
+		"$(awk 'NF { print $2 }' <<<"$list" | paste -sd ' ')"
+	case $1 in
+	*:*)	echo "${line% [tr]x} ${1#*:}" ;;
+	*)	echo "$line" ;;
+	esac
+}
+
+guests=(interop)
+if [ -n "${TEST:-}" ]; then
+	selected "$TEST" | guest_tests interop kunit.enable=0
+else
+	sed 1d <<<"$list" | guest_tests interop kunit.enable=0
+	udp_tests | guest_tests interop-udp kunit.enable=0
+	guests+=(interop-udp)
+fi
+guest_run uml "${guests[@]}"
+conclude interop "${guests[@]}"

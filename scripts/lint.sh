@@ -320,7 +320,7 @@ shell()
 spelling()
 {
 	# names in lines of the kernel that a patch shows, and in a Makefile
-	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L ende,extraversion,iif,usin
+	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L crate,ende,extraversion,iif,usin
 }
 
 python()
@@ -448,8 +448,9 @@ for m in "$lint"/series/*/*.patch; do
 		die "$name does not apply"
 	sed -n 's,^+++ b/,,p' "$m" | tee "$lint/touched" >>"$lint/so-far"
 	try "checkpatch $name" checkpatch_mail "$m"
-	[ "$when" = each ] && is_kernel "$lint/touched" || continue
-	try "W=1 and sparse $name" files_build "$lint/touched"
+	if [ "$when" = each ] && is_kernel "$lint/touched"; then
+		try "W=1 and sparse $name" files_build "$lint/touched"
+	fi
 done
 [ "$when" = each ] || try "W=1 and sparse" files_build "$lint/so-far"
 try "checkpatch trace.h" checkpatch_trace

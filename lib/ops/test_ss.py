@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+
+"""
+usage: test_ss.py SS
+
+What ss -i shows of sockets with quic-crypto is what happened to them. Needs
+root, and a kernel with our patches.
+"""
+
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+
+SOL_UDP, SOL_TCP = 17, 6
+UDP_ULP, ADD_TX, ENCRYPT, ADD_RX = 105, 106, 108, 109
+TCP_ULP = 31
+TX_TAG_ROOM, TX_FLOW_ID = 2, 4
+AES_GCM_128 = 51
+KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
+
+NAMES = [f"{way}_{what}" for way in ("tx", "rx")
+         for what in ("flows", "dev_flows", "packets", "dev_packets")]
+
+
+def ss(*args):
+    """ {local port: (its line, what -i adds)} """
+    out = subprocess.run([sys.argv[1], "-nH"] + list(args), check=True,
+                         stdout=subprocess.PIPE, text=True).stdout
+    found = {}
+    for line in re.sub(r"\n\t", "\x00", out).splitlines():
+        head, _, info = line.partition("\x00")
+        port = re.search(r"127\.0\.0\.1:(\d+)\s", head)
+        if port:
+            found[int(port[1])] = (head, info)
+    return found
+
+
+def numbers(text):
+    """ What ss says of QUIC """
+    return {name: int(re.search(rf"\b{name}:(\d+)", text)[1])
+            for name in NAMES}
+
+
+def sock(ulp=True):
+    """ A socket and its port """
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("127.0.0.1", 0))
+    s.settimeout(5)
+    if ulp:
+        s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+    return s, s.getsockname()[1]
+
+
+def info(flow_id, cid=b"", key=KEY):
+    """ struct quic_connection_info """
+    return struct.pack("=20sBBHII128sHB12s32s32sBQ", cid.rjust(20, b"\0"),
+                       len(cid), 0, 0, flow_id, 0, b"", AES_GCM_128, 0, IV,
+                       key, HP, 0, 0)
+
+
+def traffic():
+    """ Two sockets; one seals three packets, the other opens two of them """
+    (s, _), (peer, port) = sock(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(1))
+    s.setsockopt(SOL_UDP, ADD_TX, info(2, key=b"k" * 16))
+    peer.setsockopt(SOL_UDP, ADD_RX, info(1, cid=b"id"))
+    for n in range(3):
+        anc = struct.pack("=QBBHI", n, TX_TAG_ROOM | TX_FLOW_ID, 2, 0, 1)
+        s.sendmsg([b"\x40id" + bytes([n]) + bytes(40)],
+                  [(SOL_UDP, ENCRYPT, anc)], 0, ("127.0.0.1", port))
+    for _ in range(2):
+        peer.recvmsg(2000, 200)
+    return s, peer
+
+
+def equal(got, want):
+    """ Or fail """
+    if got != want:
+        raise AssertionError(f"{got!r}, expected {want!r}")
+
+
+def test_counts():
+    """ Flows and packets """
+    s, peer = traffic()
+    zero = dict.fromkeys(NAMES, 0)
+    for args in (["-uai"], ["-uai", "-m"], ["-uai", "-e"], ["-uaiO"]):
+        shown = ss(*args)
+        for one, want in ((s, {"tx_flows": 2, "tx_packets": 3}),
+                          (peer, {"rx_flows": 1, "rx_packets": 2})):
+            text = " ".join(shown[one.getsockname()[1]])
+            equal(text.count(" udp-ulp-quic-crypto "), 1)
+            equal(numbers(text), {**zero, **want})
+            assert "tcp-ulp" not in text, text
+            for secret in (KEY, IV, HP):
+                assert secret.decode() not in text, text
+
+
+def test_plain():
+    """ Nothing of a socket without ULP, nor without -i """
+    s, port = sock(ulp=False)
+    equal(ss("-uai")[port][1], "")
+    s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+    equal(numbers(ss("-uai")[port][1]), dict.fromkeys(NAMES, 0))
+    assert "ulp" not in " ".join(ss("-ua")[port])
+
+
+def test_unprivileged():
+    """ The name alone, for those who may not administer the network """
+    s, port = sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(1))
+    os.seteuid(65534)
+    try:
+        equal(ss("-uai")[port][1].strip(), "udp-ulp-quic-crypto")
+    finally:
+        os.seteuid(0)
+
+
+def test_tcp():
+    """ TCP sockets are shown as before """
+    server = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(server.getsockname())
+    port = client.getsockname()[1]
+    text = ss("-ti")[port][1]
+    assert re.search("rto:.*cwnd:", text) and "ulp" not in text, text
+    try:
+        client.setsockopt(SOL_TCP, TCP_ULP, b"tls")
+    except FileNotFoundError:
+        return "the kernel has no TLS; without it the output is as before"
+    text = ss("-ti")[port][1]
+    assert re.search(r"rto:.* tcp-ulp-tls rxconf: none txconf: none", text), \
+        text
+    return None
+
+
+def main():
+    """ TAP """
+    tests = [test_counts, test_plain, test_unprivileged, test_tcp]
+    failed = 0
+    print(f"TAP version 13\n1..{len(tests)}")
+    for n, test in enumerate(tests, 1):
+        name = test.__name__
+        try:
+            skip = test()
+            print(f"ok {n} {name}" + (f" # SKIP {skip}" if skip else ""))
+        except Exception as exc:    # pylint: disable=broad-except
+            print(f"# {type(exc).__name__}: {exc}\nnot ok {n} {name}")
+            failed += 1
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
