@@ -16,6 +16,8 @@ import sys
 import time
 from pathlib import Path
 
+from tap import run_tests
+
 TRACEFS = Path("/sys/kernel/tracing")
 NETDEVSIM = Path("/sys/bus/netdevsim")
 DEVICE = 77
@@ -173,17 +175,7 @@ def main():
     pages = Pages(sys.argv[1])
     if not (TRACEFS / "events").exists():
         run("mount", "-t", "tracefs", "none", str(TRACEFS))
-    failed = 0
-    print(f"TAP version 13\n1..{len(tests)}")
-    for n, test in enumerate(tests, 1):
-        name = test.__name__
-        try:
-            skip = test(pages)
-            print(f"ok {n} {name}" + (f" # SKIP {skip}" if skip else ""))
-        except Exception as exc:    # pylint: disable=broad-except
-            print(f"# {type(exc).__name__}: {exc}\nnot ok {n} {name}")
-            failed += 1
-    return failed > 0
+    return run_tests(tests, pages)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 
+from tap import run_tests
+
 SOL_UDP, SOL_TCP = 17, 6
 UDP_ULP, ADD_TX, ENCRYPT, ADD_RX = 105, 106, 108, 109
 TCP_ULP = 31
@@ -139,17 +141,7 @@ def test_tcp():
 def main():
     """ TAP """
     tests = [test_counts, test_plain, test_unprivileged, test_tcp]
-    failed = 0
-    print(f"TAP version 13\n1..{len(tests)}")
-    for n, test in enumerate(tests, 1):
-        name = test.__name__
-        try:
-            skip = test()
-            print(f"ok {n} {name}" + (f" # SKIP {skip}" if skip else ""))
-        except Exception as exc:    # pylint: disable=broad-except
-            print(f"# {type(exc).__name__}: {exc}\nnot ok {n} {name}")
-            failed += 1
-    return failed > 0
+    return run_tests(tests)
 
 
 if __name__ == "__main__":
