@@ -2,9 +2,9 @@
 /*
  * QUIC packet protection: recvmsg()
  *
- * UDP calls quic_recv() to copy a datagram to the user. Each packet is decrypted
- * to a buffer, and copied on only after its tag was verified. What does not open
- * is copied from the skb, which is never written.
+ * UDP calls quic_recv() to copy a datagram to the user. Each packet is
+ * decrypted to a buffer, and copied on only after its tag was verified. What
+ * does not open is copied from the skb, which is never written.
  *
  * Packets that a device has opened are copied as they are. If they have to be
  * handed up as they were on the wire, they are protected again, in a copy.
@@ -282,8 +282,8 @@ static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
 		atomic64_inc(&run->flow->failed);
 }
 
-/* Open packet @i of a run in the buffer. The header of a packet without a key is
- * unprotected all the same.
+/* Open packet @i of a run in the buffer. The header of a packet without a key
+ * is unprotected all the same.
  */
 static void quic_rx_open(struct quic_rx *rx, struct quic_rx_run *run,
 			 unsigned int i)

@@ -359,8 +359,8 @@ int ring_multishot(struct ring *ring, int fd, const struct msghdr *msg)
 	return ring_enter(ring, 1, 0);
 }
 
-/* Takes apart what is in a buffer of the pool, behind the header, where there is
- * no room for a name.
+/* Takes apart what is in a buffer of the pool, behind the header, where there
+ * is no room for a name.
  */
 void ring_parse(struct rx *rx, unsigned int idx)
 {
