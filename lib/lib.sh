@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What demo-guest.sh and test-offload.sh have in common.
+# What demo-guest.sh and the tests have in common.
 
 PORT=${PORT:-4433}
 TIMEOUT=${TIMEOUT:-300}		# seconds, for one download

@@ -11,7 +11,8 @@
 # tx for all others.
 
 cd "$(dirname "$0")" || exit 1
-. ./lib.sh
+# shellcheck source=test/tests.sh
+. ./test/tests.sh
 TEST_KB=${TEST_KB:-2000}
 LIB=$PWD/quic_offload.so
 DOUBLE=$LIB:$PWD/test/fake_kernel.so
@@ -21,11 +22,8 @@ url=https://127.0.0.1:$PORT
 
 # begin [gtlsserver options]
 begin() {
-	rm -rf "$T/out"
-	mkdir "$T/out"
 	rm -f "$T/client.log" "$T/client-offload"
-	cat $STAT >"$T/stat" 2>/dev/null
-	overrun >"$T/overrun"
+	count_from_here
 	start_capture && start_server "$@"
 }
 
@@ -45,17 +43,6 @@ end() {
 		says "packets were dropped"
 }
 
-# The kernel's counter NAME since begin
-grown() {
-	echo $(($(value $STAT "$1") - $(value "$T/stat" "$1")))
-}
-
-# Datagrams that found no room in their socket
-overrun() {
-	awk '$1 == "Udp:" && !n { for (n = 1; $n != "RcvbufErrors"; n++); next }
-	     $1 == "Udp:" { print $n }' /proc/net/snmp
-}
-
 # opened WHOSE: each packet of this side, client or server, was opened by the
 # kernel or the library of the other, or came when that had nothing more to read.
 # The library opens those that came before the handshake was over.
@@ -71,7 +58,7 @@ opened() {
 	rx_kernel=$(value "$rx" rx_kernel_packets)
 	rx_library=$(value "$rx" rx_library_packets)
 	rx_wire=$(value "$T/wire-$1" wire_sealed_packets)
-	rx_overrun=$(($(overrun) - $(cat "$T/overrun")))
+	rx_overrun=$(overrun_since)
 	rx_failed=$(value "$rx" rx_failed_packets)
 	rx_unread=$((rx_wire - rx_kernel - rx_library - rx_failed - rx_overrun))
 	echo "# $rx_wire packets of the $1: opened by the kernel $rx_kernel," \
@@ -99,24 +86,12 @@ library_opened() {
 
 # The kernel's counters say the same as those of the programs.
 counted() {
-	[ -e $STAT ] || return 0
+	[ -e "$STAT" ] || return 0
 	all=$(($(value "$T/offload" rx_kernel_packets) +
 		$(value "$T/client-offload" rx_kernel_packets)))
 	[ "$(grown QuicRxSwPackets)" -eq $all ] &&
-		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ] && return
+		[ "$(value "$STAT" QuicCurrRxSw)" -eq 0 ] && return
 	says "QuicRxSwPackets $(grown QuicRxSwPackets), not $all"
-}
-
-says() {
-	echo "# $*"
-	return 1
-}
-
-arrived() {
-	for f; do
-		same "$T/www/${f##*/}" "$T/out/$f" || says "$f did not arrive" ||
-			return 1
-	done
 }
 
 # All but the handshake was sealed by the kernel, and no packet is missing.
@@ -360,10 +335,6 @@ t_error_enokey() { error 126 all_there; }
 t_error_ekeyexpired() { error 127 by_both; }
 
 # more_than BYTES FILE
-more_than() {
-	[ "$(stat -c %s "$2")" -gt "$1" ]
-}
-
 # The checker has to see packets that left without protection. The client cannot
 # open them, so it waits until it is killed. The handshake is shorter than 20 kB.
 t_checker_sees_plaintext() {
@@ -716,9 +687,8 @@ t_rx_add_refused() {
 }
 
 t_no_flow_left() {
-	[ -e $STAT ] || return 4
-	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ] &&
-		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ]
+	[ -e "$STAT" ] || return 4
+	no_flow_left
 }
 
 # ----- run them -----
@@ -731,19 +701,13 @@ setup
 # Room for a window of the peer: what a socket has dropped cannot be told from
 # what was left to read, as a datagram that GRO has put together counts once.
 echo 20000000 >/proc/sys/net/core/rmem_default
-[ -e $STAT ] || modprobe quic_crypto 2>/dev/null
-if [ -e $STAT ]; then
-	what="the kernel"
-	BASE=$LIB
-else
-	what="test/fake_kernel.so"
-	BASE=$DOUBLE
-fi
+offload_or test/fake_kernel.so
+BASE=$LIB${preload:+:$preload}
 head -c "$((TEST_KB * 1000))" /dev/urandom >"$T/www/file"
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	cat "$T/www/file"
 done >"$T/www/large"
-names=$(sed -n 's/^t_\([a-z0-9_]*\)().*/\1/p' test-offload.sh)
+names=$(tests_of test-offload.sh)
 # shellcheck disable=SC2046,SC2086
 case $* in
 "")	set -- $names ;;
@@ -751,25 +715,6 @@ rx)	set -- $(printf '%s\n' $names | grep '^rx_') no_flow_left ;;
 tx)	set -- $(printf '%s\n' $names | grep -v '^rx_') ;;
 esac
 
-echo "KTAP version 1"
-echo "1..$#"
-echo "# sealed by $what"
-for name; do
-	# In a shell of its own, for what it exports
-	(PRELOAD=$BASE; t_"$name"; status=$?
-	 [ -z "$server" ] || stop_server
-	 [ -z "$capture" ] || { kill "$capture"; wait "$capture"; }
-	 [ $status -eq 0 ] || [ $status -eq 4 ] ||
-		for f in server client wire tcpdump; do
-			sed "s/^/# $f: /" "$T/$f.log" 2>/dev/null |
-				tail -15
-		done
-	 exit $status)
-	status=$?
-	if [ $status -eq 4 ]; then
-		skip "$name" "the kernel has no offload"
-	else
-		result $status "$name"
-	fi
-done
-[ $n_failed -eq 0 ]
+PRELOAD=$BASE
+logs="server client wire tcpdump"
+run_tests "$@"

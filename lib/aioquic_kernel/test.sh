@@ -10,8 +10,8 @@
 # (default 500). Arguments: names of tests, to run only these.
 
 cd "$(dirname "$0")/.." || exit 1
-# shellcheck source=../lib.sh
-. ./lib.sh
+# shellcheck source=../test/tests.sh
+. ./test/tests.sh
 TEST_KB=${TEST_KB:-500}
 FAKE=$PWD/test/fake_kernel.so
 SAVE=$PWD/test/save_upload.so
@@ -40,11 +40,8 @@ serve_ngtcp2() {
 }
 
 begin() {
-	rm -rf "$T/out"
-	mkdir "$T/out"
 	rm -f "$T/"*-stats "$T/"*.log "$T/keylog" "$T/client-status"
-	cat $STAT >"$T/stat" 2>/dev/null
-	overrun >"$T/overrun"
+	count_from_here
 }
 
 # client [options of http3_client] URL FILE; $OURS is preloaded to what is tested
@@ -75,24 +72,6 @@ gtls_up() {
 	gtls_put "$T/www/file" 127.0.0.1 "$PORT" "$url/file" && arrived file
 }
 
-says() {
-	echo "# $*"
-	return 1
-}
-
-arrived() {
-	for f; do
-		same "$T/www/${f##*/}" "$T/out/$f" || says "$f did not arrive" ||
-			return 1
-	done
-}
-
-# Datagrams that found no room in their socket
-overrun() {
-	awk '$1 == "Udp:" && !n { for (n = 1; $n != "RcvbufErrors"; n++); next }
-	     $1 == "Udp:" { print $n }' /proc/net/snmp
-}
-
 # end: all packets on the wire are sealed
 end() {
 	stop_server
@@ -116,23 +95,16 @@ stats() {
 	echo $n
 }
 
-# The kernel's counter NAME since begin
-grown() {
-	echo $(($(value $STAT "$1") - $(value "$T/stat" "$1")))
-}
-
 # The kernel says the same as the programs, and nothing is left in it.
 counted() {
-	[ -e $STAT ] || return 0
+	[ -e "$STAT" ] || return 0
 	[ "$(grown QuicTxSwPackets)" -eq "$(stats kernel_packets)" ] ||
 		says "QuicTxSwPackets $(grown QuicTxSwPackets), not" \
 			"$(stats kernel_packets)" || return 1
 	[ "$(grown QuicRxSwPackets)" -eq "$(stats rx_kernel_packets)" ] ||
 		says "QuicRxSwPackets $(grown QuicRxSwPackets), not" \
 			"$(stats rx_kernel_packets)" || return 1
-	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ] &&
-		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ] && return
-	says "flows are left in the kernel"
+	no_flow_left || says "flows are left in the kernel"
 }
 
 # sealed SIDE: what our SIDE has sent is what is on the wire
@@ -157,7 +129,7 @@ opened() {
 	rx_library=$(value "$T/$1-stats" rx_library_packets)
 	rx_failed=$(value "$T/$1-stats" rx_failed_packets)
 	rx_wire=$(value "$T/wire-$other" wire_sealed_packets)
-	rx_overrun=$(($(overrun) - $(cat "$T/overrun")))
+	rx_overrun=$(overrun_since)
 	unread=$((rx_wire - rx_kernel - rx_library - rx_failed - rx_overrun))
 	echo "# sent by the $other: $rx_wire, opened by the kernel $rx_kernel," \
 		"by aioquic $rx_library, by none $rx_failed, unread $unread"
@@ -508,10 +480,6 @@ t_garbage() {
 }
 
 # more_than BYTES FILE
-more_than() {
-	[ "$(stat -c %s "$2")" -gt "$1" ]
-}
-
 # The checker has to see packets that left without protection. The client cannot
 # open them, so it waits until it is killed.
 t_checker_sees_plaintext() {
@@ -536,9 +504,8 @@ t_unit() {
 }
 
 t_no_flow_left() {
-	[ -e $STAT ] || return 4
-	[ "$(value $STAT QuicCurrTxSw)" -eq 0 ] &&
-		[ "$(value $STAT QuicCurrRxSw)" -eq 0 ]
+	[ -e "$STAT" ] || return 4
+	no_flow_left
 }
 
 # ----- run them -----
@@ -551,40 +518,14 @@ setup
 # Room for a window of the peer: what a socket has dropped cannot be told from
 # what was left to read.
 echo 20000000 >/proc/sys/net/core/rmem_default
-[ -e $STAT ] || modprobe quic_crypto 2>/dev/null
-if [ -e $STAT ]; then
-	what="the kernel"
-	OURS=
-else
-	what="test/fake_kernel.so"
-	OURS=$FAKE
-fi
+offload_or test/fake_kernel.so
+OURS=$preload
 head -c "$((TEST_KB * 1000))" /dev/urandom >"$T/www/file"
 for i in 1 2 3 4 5; do
 	cat "$T/www/file"
 done >"$T/www/large"
-names=$(sed -n 's/^t_\([a-z0-9_]*\)().*/\1/p' aioquic_kernel/test.sh)
-# shellcheck disable=SC2086
-[ $# -gt 0 ] || set -- $names
+# shellcheck disable=SC2046
+[ $# -gt 0 ] || set -- $(tests_of aioquic_kernel/test.sh)
 
-echo "KTAP version 1"
-echo "1..$#"
-echo "# sealed by $what"
-for name; do
-	# In a shell of its own, for what it exports
-	(t_"$name"; status=$?
-	 [ -z "$server" ] || stop_server
-	 [ -z "$capture" ] || { kill "$capture"; wait "$capture"; }
-	 [ $status -eq 0 ] || [ $status -eq 4 ] ||
-		for f in server client tcpdump; do
-			sed "s/^/# $f: /" "$T/$f.log" 2>/dev/null | tail -15
-		done
-	 exit $status)
-	status=$?
-	if [ $status -eq 4 ]; then
-		skip "$name" "the kernel has no offload, or no netem"
-	else
-		result $status "$name"
-	fi
-done
-[ $n_failed -eq 0 ]
+logs="server client tcpdump"
+run_tests "$@"

@@ -6,8 +6,8 @@
 # Arguments: names of tests, to run only these.
 
 cd "$(dirname "$0")/.." || exit 1
-# shellcheck source=../lib.sh
-. ./lib.sh
+# shellcheck source=../test/tests.sh
+. ./test/tests.sh
 KB=${KB:-3000}
 FAKE=$PWD/test/fake_kernel.so
 H3=$PWD/ngtcp2-example/h3file
@@ -15,9 +15,7 @@ url=https://127.0.0.1:$PORT
 
 # start_h3 [options]: the example's server
 start_h3() {
-	rm -rf "$T/out"
-	mkdir "$T/out"
-	cat "$STAT" >"$T/stat" 2>/dev/null
+	count_from_here
 	LD_PRELOAD=$BASE "$H3" server "$@" 127.0.0.1 "$PORT" "$T/key.pem" \
 		"$T/cert.pem" "$T/www" >"$T/server.log" 2>&1 &
 	server=$!
@@ -28,15 +26,6 @@ start_h3() {
 h3_get() {
 	LD_PRELOAD=$BASE timeout "$TIMEOUT" "$H3" client "$@" 127.0.0.1 \
 		"$PORT" /file "$T/out/file" >"$T/client.log" 2>&1
-}
-
-says() {
-	echo "# $*"
-	return 1
-}
-
-arrived() {
-	same "$T/www/file" "$T/out/file" || says "the file did not arrive"
 }
 
 # all LOG...: the kernel did it, and its counters say the same
@@ -57,47 +46,40 @@ all() {
 	[ -e "$STAT" ] || return 0
 	[ "$(grown QuicTxSwPackets)" -eq $sealed ] &&
 		[ "$(grown QuicRxSwPackets)" -ge $opened ] &&
-		[ "$(value "$STAT" QuicCurrTxSw)" -eq 0 ] &&
-		[ "$(value "$STAT" QuicCurrRxSw)" -eq 0 ] && return
+		no_flow_left && return
 	says "counters: $(grown QuicTxSwPackets) sealed," \
 		"$(grown QuicRxSwPackets) opened"
 }
 
-grown() {
-	echo $(($(value "$STAT" "$1") - $(value "$T/stat" "$1")))
-}
-
 t_gtlsclient() {
 	start_h3 -u 20 && gtls_get 127.0.0.1 "$PORT" "$url/file" &&
-		stop_server && arrived && all "$T/server.log" &&
+		stop_server && arrived file && all "$T/server.log" &&
 		[ "$sealed" -gt $((KB / 2)) ]
 }
 
 # The peer updates its keys.
 t_gtlsclient_updates() {
 	start_h3 && gtls_get --key-update=20ms 127.0.0.1 "$PORT" "$url/file" &&
-		stop_server && arrived && all "$T/server.log" &&
+		stop_server && arrived file && all "$T/server.log" &&
 		[ "$(value "$T/server.log" updates)" -ge 1 ]
 }
 
 t_aioquic() {
 	start_h3 && timeout "$TIMEOUT" /usr/bin/python3 h3get.py "$url/file" \
-		"$T/out/file" && stop_server && arrived && all "$T/server.log"
+		"$T/out/file" && stop_server && arrived file && all "$T/server.log"
 }
 
 t_gtlsserver() {
-	rm -rf "$T/out"
-	mkdir "$T/out"
-	cat "$STAT" >"$T/stat" 2>/dev/null
+	count_from_here
 	PRELOAD=
 	# shellcheck disable=SC2119 # without options
-	start_server && h3_get && stop_server && arrived &&
+	start_server && h3_get && stop_server && arrived file &&
 		all "$T/client.log" && [ "$opened" -gt $((KB / 2)) ]
 }
 
 # What one seals, the other opens, and a few packets that ngtcp2 has sealed before.
 both() {
-	start_h3 "$@" && h3_get "$@" && stop_server && arrived &&
+	start_h3 "$@" && h3_get "$@" && stop_server && arrived file &&
 		all "$T/server.log" "$T/client.log" &&
 		[ "$opened" -gt $((KB / 2)) ] && [ "$opened" -le $((sealed + 10)) ]
 }
@@ -125,7 +107,7 @@ t_key_updates() {
 t_no_kernel() {
 	BASE=$FAKE
 	export FAKE_KERNEL_ULP=92
-	start_h3 && h3_get && stop_server && arrived &&
+	start_h3 && h3_get && stop_server && arrived file &&
 		[ "$(value "$T/server.log" sealed)" -eq 0 ] &&
 		[ "$(value "$T/client.log" opened)" -eq 0 ] &&
 		grep -q 'no quic-crypto' "$T/server.log"
@@ -135,7 +117,7 @@ t_no_kernel() {
 error() {
 	BASE=$FAKE
 	export FAKE_KERNEL_FAIL="$1:3"
-	start_h3 && h3_get && stop_server && arrived &&
+	start_h3 && h3_get && stop_server && arrived file &&
 		[ "$(value "$T/server.log" sealed)" -gt 0 ] || return 1
 	echo "# sealed here: $(value "$T/server.log" refused)"
 }
@@ -148,24 +130,11 @@ t_error_einval() {
 }
 
 setup
-[ -e "$STAT" ] || modprobe quic_crypto 2>/dev/null
-BASE=
-[ -e "$STAT" ] || BASE=$FAKE
+offload_or test/fake_kernel.so
+BASE=$preload
 openssl rand $((KB * 1000)) >"$T/www/file"
-names=$(sed -n 's/^t_\([a-z0-9_]*\)().*/\1/p' ngtcp2-example/test.sh)
-# shellcheck disable=SC2086
-[ $# -gt 0 ] || set -- $names
-echo "KTAP version 1"
-echo "1..$#"
-[ -e "$STAT" ] || echo "# $FAKE seals and opens"
-for name; do
-	# In a shell of its own, for what it exports
-	("t_$name"; status=$?
-	 [ -z "$server" ] || stop_server
-	 [ $status -eq 0 ] || for f in server client; do
-		sed "s/^/# $f: /" "$T/$f.log" 2>/dev/null | tail -8
-	 done
-	 exit $status)
-	result $? "$name"
-done
-[ $n_failed -eq 0 ]
+# shellcheck disable=SC2046
+[ $# -gt 0 ] || set -- $(tests_of ngtcp2-example/test.sh)
+
+logs="server client"
+run_tests "$@"
