@@ -206,10 +206,11 @@ in_makefile()
 		>/dev/null
 }
 
-# seen FILE: did the compiler read it, as an object or included in one?
+# seen FILE: did the compiler read it, as an object or included in one? Its name
+# may be relative to the directory of the objects.
 seen()
 {
-	grep -rqF --include='.*.cmd' "$tree/$1" "$lint/out/${1%%/*}"
+	grep -rqF --include='.*.cmd' "/linux/$1" "$lint/out/${1%%/*}"
 }
 
 new_files_in_makefiles()	# FILE...
