@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * QUIC packet protection: the ULP's state of a socket, and where those of a network
- * namespace are
+ * QUIC packet protection: the state the ULP has of a socket, and the list
+ * of such sockets of a network namespace
  */
 
 #include <linux/slab.h>

@@ -92,8 +92,9 @@ static struct {
 	bool drop, reuseport, no_memory;
 } opt = {
 	.dst = "127.0.0.1", .port = 4433, .cipher_name = "aes-128-gcm",
-	.queued = "", .astray = "", .how = "", .calls = 100, .gso = 1, .size = 1200,
-	.cid_len = 8, .pn_len = 4, .flows = 1, .step_ms = 100, .wait_ms = 1000,
+	.queued = "", .astray = "", .how = "",
+	.calls = 100, .gso = 1, .size = 1200, .cid_len = 8,
+	.pn_len = 4, .flows = 1, .step_ms = 100, .wait_ms = 1000,
 };
 
 static struct {
@@ -883,8 +884,8 @@ static void wait_no_keys(void)
 		usleep(1000);
 }
 
-/* The connection ID of the packets so far is not the flow's any more. The device
- * must not go on opening them, but the flow has others.
+/* The flow has given up the connection ID of the packets so far, but it has
+ * others. The device must not go on opening them.
  */
 static void queued_unalias(void)
 {
