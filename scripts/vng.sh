@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Boot the x86-64 kernel in the guest root by virtme-ng, for what User Mode Linux
-# cannot show: modules that come and go under load, interrupts, preemption.
-# Results in $OUT/results/vng-*.tap. TEST= as for quick.sh.
+# cannot show: modules that come and go under load, interrupts, preemption, and
+# BPF programs that trace. Results in $OUT/results/vng-*.tap. TEST= as for
+# quick.sh.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
@@ -14,10 +15,20 @@ rm -f "$RES"/vng*.tap
 provision_root
 provision_vng
 "$TOP/scripts/selftests.sh"
+step bpftrace "bpftrace in the guest root" provision_bpftrace
 probe_kvm
 
 slow=
 [ "$qemu_kvm" = 1 ] || slow="KSFT_MACHINE_SLOW=yes "
+
+# not a part of the root for all targets: it comes with a compiler
+provision_bpftrace()
+{
+	[ ! -e "$root/usr/bin/bpftrace" ] || return 0
+	as_root chroot "$root" apt-get update -q
+	as_root chroot "$root" apt-get install -qy --no-install-recommends \
+		bpftrace
+}
 
 list()
 {
@@ -31,6 +42,7 @@ list()
 	fi
 	grep ' net:' "$OUT/selftests/list"
 	cat <<-END
+	900 ops:bpftrace /usr/src/quic/ops/test_bpftrace.sh /mnt/selftests
 	600 drivers/net:quic ${slow}../drivers/net/quic.py -t 'wire.4*'
 	1200 drivers/net:quic_events ${slow}../drivers/net/quic_events.py -t threads -t 'unregister_load*' -t down_up -t 'module_unload*'
 	END

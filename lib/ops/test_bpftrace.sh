@@ -1,13 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# usage: test_bpftrace.sh
+# usage: test_bpftrace.sh [SELFTESTS]
 #
 # bpftrace accepts the scripts in lib/bpftrace on this kernel: tracepoints and
-# their fields are there. The scripts are not run: User Mode Linux has neither
-# kprobes nor BPF programs on tracepoints. Needs root.
+# their fields are there. With the directory of the selftests, each script runs
+# while some of them do, and has to show what they did. That takes a kernel with
+# kprobes and BPF programs on tracepoints, which User Mode Linux is not. Needs
+# root.
 
 dir=$(cd "$(dirname "$0")/../bpftrace" && pwd)
+selftests=${1:-}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 export BPFTRACE_MAX_STRLEN=64 n=0 failed=0
@@ -19,6 +22,22 @@ accepts()
 	bpftrace -d ast "$@" >"$tmp/out" 2>&1 || bpftrace -d "$@" >"$tmp/out" 2>&1
 }
 
+# shows PATTERN SCRIPT COMMAND: a line that the script prints about a command
+shows()
+{
+	local args=()
+
+	# two numbers
+	[ "$2" != quic-drops ] || read -ra args <<<"$reasons"
+	cat >"$tmp/command" <<-END
+	#!/bin/sh
+	cd "$selftests/net" && exec $3 >"$tmp/said" 2>&1
+	END
+	chmod +x "$tmp/command"
+	bpftrace -c "$tmp/command" "$dir/$2.bt" "${args[@]}" >"$tmp/out" 2>&1
+	grep -qE "$1" "$tmp/out" || { cat "$tmp/said" >>"$tmp/out"; return 1; }
+}
+
 # result TITLE STATUS: a line of TAP, with what bpftrace said if it is not ok
 result()
 {
@@ -26,7 +45,7 @@ result()
 	if [ "$2" = 0 ]; then
 		echo "ok $n $1"
 	else
-		grep -v '^$' "$tmp/out" | tail -n 5 | sed 's/^/# /'
+		grep -v '^$' "$tmp/out" | tail -n 8 | sed 's/^/# /'
 		echo "not ok $n $1"
 		failed=1
 	fi
@@ -37,8 +56,25 @@ result()
 reasons=$("$dir/drop-reasons" | paste -sd " ")
 [ -n "$reasons" ] || exit 1
 scripts=("$dir"/*.bt)
+# a script, what it has to show, and what is to be seen meanwhile
+runs=(
+	"quic-who" '^@seals\[quic, [0-9]+\]: [1-9]' "./quic -t reference"
+	"quic-who" '^@opens\[quic_rx, [0-9]+\]: [1-9]' "./quic_rx -t packets"
+	"quic-latency" '^@sendmsg_ns: ' "./quic -t reference"
+	"quic-latency" '^@seal_ns: ' "./quic -t reference"
+	"quic-errors" '^@seal_error_reason\[quic, [0-9]+, -[0-9]+, [0-9]+\]: ' \
+		"./quic -t key_missing"
+	"quic-errors" '^@open_status\[quic_rx, [0-9]+, [0-9]+\]: ' \
+		"./quic_rx -t no_flow"
+	"quic-errors" '^@add_error\[quic, [0-9]+, -[0-9]+\]: ' \
+		"./quic -t flow_collision"
+	"quic-drops" '^@drops\[[0-9]+, .*quic' "./quic_rx -t drop"
+	"quic-device" '^@offered\[[^,]+, 0, 0, ' \
+		"../drivers/net/quic.py -t 'wire.4*'"
+)
+[ -n "$selftests" ] || runs=()
 echo "TAP version 13"
-echo "1..$((${#scripts[@]} + 3))"
+echo "1..$((${#scripts[@]} + 3 + ${#runs[@]} / 3))"
 for script in "${scripts[@]}"; do
 	# shellcheck disable=SC2086 # two numbers
 	accepts "$script" $reasons
@@ -56,4 +92,9 @@ result "a tracepoint that there is not" $?
 read -r first last <<<"$reasons"
 [ "$("$dir/drop-reasons" -v | wc -l)" -eq $((last - first + 1)) ]
 result "the numbers of drop reasons are consecutive" $?
+
+for ((i = 0; i < ${#runs[@]}; i += 3)); do
+	shows "${runs[i + 1]}" "${runs[i]}" "${runs[i + 2]}"
+	result "${runs[i]} while ${runs[i + 2]}" $?
+done
 exit $failed
