@@ -63,6 +63,38 @@ checkpatch_trace()
 		-f "$TREE/net/quic/trace.h"
 }
 
+# added_code MAIL: lines of code that it adds, without tests, documentation and
+# what a program of the kernel writes
+added_code()
+{
+	awk '/^diff --git / {
+			hunk = 0
+			skip = $4 ~ /^b\/(Documentation|tools|MAINTAINERS$)|\/tests\// ||
+			       $4 ~ /_gen\.[ch]$|\/quic_crypto\.h$/
+		}
+		/^@@ / { hunk = 1 }
+		hunk && !skip && /^\+/ { n++ }
+		END { print n + 0 }' "$1"
+}
+
+# what reviewers can follow
+patch_sizes()
+{
+	local dir mail mails n status=0
+
+	for dir in "$lint"/series/*; do
+		mails=0
+		for mail in "$dir"/*.patch; do
+			[[ $mail != */0000-* ]] || continue
+			mails=$((mails + 1))
+			n=$(added_code "$mail")
+			[ "$n" -le 900 ] || { echo "$n lines: $mail"; status=1; }
+		done
+		[ "$mails" -le 15 ] || { echo "$mails patches: $dir"; status=1; }
+	done
+	return $status
+}
+
 # our own copy of the pristine tree, each patch in its turn on top
 pristine()
 {
@@ -434,6 +466,7 @@ echo "TAP version 13" | tee "$tap"
 try "the series is complete and applies by git am" \
 	"$TOP/scripts/series.sh" unsigned "$lint/series"
 [ -d "$lint/series" ] || exit 1
+try "at most 900 lines a patch and 15 patches a series" patch_sizes
 step lint-tree "a pristine tree for each patch in its turn" pristine
 need_sparse
 "$TOP/scripts/kernel.sh" lint
