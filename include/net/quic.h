@@ -93,7 +93,8 @@ enum quicdev_direction {
  * even if somebody on the link has sent it there again.
  *
  * The core allocates the struct, which stays where it is until quic_dev_del()
- * has returned. The driver must not write anything but @driver_state.
+ * has returned, and then for an RCU grace period, but without @iv, @key and
+ * @header_key. The driver must not write anything but @driver_state.
  */
 struct quicdev_key {
 	u64 cookie;
@@ -181,8 +182,9 @@ struct quicdev_caps {
  *	queued above the driver any more, nor will be; packets that the driver
  *	itself still holds must be sealed or dropped. QUICDEV_RX: packets that
  *	were opened with the key may still be anywhere above the driver; when
- *	this returns, the driver must not be in quicdev_opened() for the key any
- *	more, nor call it again. Called once for each @quic_dev_add that
+ *	this returns, the driver must not find the key for packets that arrive,
+ *	but need not wait for those for which it has found the key under
+ *	rcu_read_lock(). Called once for each @quic_dev_add that
  *	returned 0 or -EINPROGRESS, also while the device is going down.
  *	Context: process, may sleep, RTNL may or may not be held; calls for one
  *	netdev are serialised

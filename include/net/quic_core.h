@@ -23,11 +23,15 @@ struct quicdev {
 /**
  * struct quicdev_key_ops - calls from a driver into the module
  * @skb: for skbs whose packets a device has opened with the key
+ * @opened: take a reference on the key for such an skb, see quicdev_opened().
+ *	    Context: any, under rcu_read_lock(). Return: false if the key is
+ *	    leaving the device
  * @done: see quicdev_add_done(). Context: any
  * @stop: see quicdev_key_stop(). Context: any
  */
 struct quicdev_key_ops {
 	const struct quic_skb_ext_ops *skb;
+	bool (*opened)(struct quicdev_key *key);
 	void (*done)(struct quicdev_key *key, int err);
 	void (*stop)(struct quicdev_key *key);
 };

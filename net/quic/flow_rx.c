@@ -698,6 +698,7 @@ void quic_rx_keys_get(struct quic_rx_keys *keys, struct quic_rx_flow *flow)
 	unsigned int i;
 
 	memset(keys->opened, 0, sizeof(keys->opened));
+	memset(keys->fresh, 0, sizeof(keys->fresh));
 	spin_lock(&flow->lock);
 	keys->state = flow->state;
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {

@@ -64,12 +64,14 @@ struct quic_rx_match {
  * struct quic_rx_watch - does a device open what it should? Callers may race:
  *			  then a packet may not be counted
  * @strays: successive packets that do not match the key in the device
- * @move: how many of these there must be before the key is offered for those
- *	  packets; 0: as many as the first time
+ * @move: how many of these make the key move, to be offered for those packets;
+ *	  doubled by each move, 0 when the device has opened many; 0 stands for
+ *	  QUIC_RX_WATCH_MIN
  * @served: packets that the device has opened since the key has moved
  * @missed: successive packets that do match, but software had to open them
- * @wait: how many of these there must be before the device is told where the
- *	  packet numbers are; 0: as many as the first time
+ * @wait: how many of these make the core tell the device where the packet
+ *	  numbers are; doubled each time, 0 when the device has opened one; 0
+ *	  stands for QUIC_RX_WATCH_MIN
  * @serving: the device has opened a packet
  */
 struct quic_rx_watch {
@@ -176,12 +178,15 @@ struct quic_rx_flows {
  * @key: live generations, with a reference, by quic_rx_slot()
  * @prot: protection by each of them, or by header protection alone
  * @opened: packets that this call has opened with each of them
+ * @fresh: how many of these had a larger number than any before. Others may be
+ *	   copies, which anybody on the path can send again from anywhere
  */
 struct quic_rx_keys {
 	struct quic_rx_state state;
 	struct quic_rx_key *key[QUIC_RX_SLOTS];
 	struct quic_prot prot[QUIC_RX_SLOTS];
 	unsigned int opened[QUIC_RX_SLOTS];
+	unsigned int fresh[QUIC_RX_SLOTS];
 };
 
 int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk);
@@ -206,6 +211,16 @@ void quic_rx_flow_put(struct quic_rx_flow *flow);
 void quic_rx_keys_get(struct quic_rx_keys *keys, struct quic_rx_flow *flow);
 void quic_rx_keys_commit(struct quic_rx_keys *keys, struct quic_rx_flow *flow);
 void quic_rx_keys_put(struct quic_rx_keys *keys);
+
+/* A packet has opened with the key in @slot, which is of generation @age */
+static inline void quic_rx_keys_opened(struct quic_rx_keys *keys,
+				       unsigned int slot, enum quic_rx_age age,
+				       u64 pn)
+{
+	keys->opened[slot]++;
+	keys->fresh[slot] += pn >= keys->state.next;
+	quic_rx_opened(&keys->state, age, pn);
+}
 
 /* Lengths of connection IDs in use, as a bitmap */
 static inline u32 quic_rx_cid_lens(const struct quic_rx_flows *fs)

@@ -97,6 +97,7 @@ struct quic_rx_key *quic_rx_key_alloc(const struct quic_cipher *cipher,
 		return ERR_CAST(tfm);
 	}
 	refcount_set(&key->ref, 1);
+	refcount_set(&key->id_ref, 1);
 	key->gen = info->conn_payload_key_gen;
 	key->cipher = cipher;
 	key->tfm = tfm;
@@ -106,8 +107,22 @@ struct quic_rx_key *quic_rx_key_alloc(const struct quic_cipher *cipher,
 }
 
 /**
+ * quic_rx_key_id_put - drop a reference of quic_rx_key_id_hold()
+ * @key: key
+ *
+ * Context: process.
+ */
+void quic_rx_key_id_put(struct quic_rx_key *key)
+{
+	if (refcount_dec_and_test(&key->id_ref))
+		kfree(key);
+}
+
+/**
  * quic_rx_key_put - drop a reference
  * @key: key
+ *
+ * Packets that nobody reads may keep the struct, but not the key.
  *
  * Context: process, sleeps.
  */
@@ -116,7 +131,10 @@ void quic_rx_key_put(struct quic_rx_key *key)
 	if (!refcount_dec_and_test(&key->ref))
 		return;
 	quic_aead_free(key->tfm);
-	kfree_sensitive(key);
+	key->tfm = NULL;
+	memzero_explicit(key->iv, sizeof(key->iv));
+	memzero_explicit(key->secret, sizeof(key->secret));
+	quic_rx_key_id_put(key);
 }
 
 /**

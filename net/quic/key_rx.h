@@ -42,8 +42,10 @@ struct quic_rx_state {
 
 /**
  * struct quic_rx_key - AEAD key of one generation of one flow
- * @ref: references of the flow, of each call that opens packets, and of each
- *	 offload, which packets that a device has opened keep
+ * @ref: references of the flow and of each call that opens packets; when the
+ *	 last one is dropped, the members from @tfm on are wiped
+ * @id_ref: one while there is @ref, and one of each offload, which packets that
+ *	    a device has opened keep: to be compared with the flow's keys
  * @gen: key generation
  * @retired: the flow does not have the key any more
  * @opened: packets opened, protected by quic_rx_flow.lock
@@ -54,6 +56,7 @@ struct quic_rx_state {
  */
 struct quic_rx_key {
 	refcount_t ref;
+	refcount_t id_ref;
 	u8 gen;
 	bool retired;
 	u64 opened;
@@ -71,10 +74,16 @@ bool quic_rx_merge(struct quic_rx_state *s, const struct quic_rx_state *seen);
 struct quic_rx_key *quic_rx_key_alloc(const struct quic_cipher *cipher,
 				      const struct quic_connection_info *info);
 void quic_rx_key_put(struct quic_rx_key *key);
+void quic_rx_key_id_put(struct quic_rx_key *key);
 bool quic_rx_key_equal(const struct quic_rx_key *key,
 		       const struct quic_connection_info *info);
 struct quic_prot quic_rx_key_prot(const struct quic_rx_key *key, u32 path_id,
 				  const struct quic_hp *hp);
+
+static inline void quic_rx_key_id_hold(struct quic_rx_key *key)
+{
+	refcount_inc(&key->id_ref);
+}
 
 static inline unsigned int quic_rx_slot(u8 gen)
 {

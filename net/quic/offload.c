@@ -111,13 +111,20 @@ static void quic_offload_release(struct quic_offload *o)
 	o->net = NULL;
 }
 
+/* Drivers that have just looked up the key may read the other members */
+static void quic_offload_wipe(struct quic_offload *o)
+{
+	memzero_explicit(o->qkey.iv, sizeof(o->qkey.iv));
+	memzero_explicit(o->qkey.key, sizeof(o->qkey.key));
+	memzero_explicit(o->qkey.header_key, sizeof(o->qkey.header_key));
+}
+
 /* The driver has forgotten the key. Packets that the device has opened may
  * still be there, but only for the memory of @o.
  */
 static void quic_offload_del_rx(struct quic_offload *o)
 {
-	memzero_explicit(o->qkey.key, sizeof(o->qkey.key));
-	memzero_explicit(o->qkey.header_key, sizeof(o->qkey.header_key));
+	quic_offload_wipe(o);
 	quic_offload_release(o);
 	quic_offload_put(o);
 }
@@ -192,13 +199,13 @@ static void quic_offload_free(struct quic_offload *o)
 	if (o->sk)
 		sock_put(o->sk);
 	if (quic_offload_is_rx(o))
-		quic_rx_key_put(o->rx_key);
+		quic_rx_key_id_put(o->rx_key);
 	else
 		quic_key_put(o->key);
 	quic_offload_flow_put(o->flow);
 	quic_offload_release(o);
 	quic_offload_dev_put(o->qdev);
-	memzero_explicit(&o->qkey, sizeof(o->qkey));
+	quic_offload_wipe(o);
 	kfree_rcu(o, rcu);
 	/* Module exit waits for the work and for the sockets that call this */
 	module_put(THIS_MODULE);
@@ -308,8 +315,19 @@ static void quic_offload_key_stop(struct quicdev_key *qkey)
 	quic_offload_stop(quic_offload_of(qkey), QUIC_OFFLOAD_STOP_KEY);
 }
 
+/* Under rcu_read_lock(), so that @qkey is there, but it may be about to be freed
+ */
+static bool quic_offload_key_opened(struct quicdev_key *qkey)
+{
+	struct quic_offload *o = quic_offload_of(qkey);
+
+	return READ_ONCE(o->state) == QUIC_OFFLOAD_IN &&
+	       refcount_inc_not_zero(&o->ref);
+}
+
 static const struct quicdev_key_ops quic_offload_key_ops = {
 	.skb	= &quic_offload_rx_skb_ops,
+	.opened	= quic_offload_key_opened,
 	.done	= quic_offload_key_done,
 	.stop	= quic_offload_key_stop,
 };

@@ -23,6 +23,7 @@ struct quic_flow;
 struct quic_rx_flow;
 struct quic_rx_key;
 struct quic_rx_keys;
+struct quic_rx_seen;
 struct quic_skb_ext;
 struct quic_user;
 struct sk_buff;
@@ -105,14 +106,15 @@ enum quic_offload_stop {
 };
 
 /**
- * struct quic_offload - a key of a flow that a device seals with
+ * struct quic_offload - a key of a flow in a device, of either direction
  * @qdev: device that the key is offered to
  * @flow: shared by all offloads of the flow
  * @netdev: device that seals or opens packets for this offload; NULL before the
  *	    driver has accepted the key, and when the device is going to lose it
  * @ref: one reference of the slot, one of each skb, one while @todo or @list
- *	 are in use, one while a device has a key that opens; when the last one
- *	 is dropped, @qdev->work deletes the key and frees the offload
+ *	 are in use; for a key that opens, one while @state is QUIC_OFFLOAD_IN.
+ *	 When the last one is dropped, @qdev->work deletes the key and frees the
+ *	 offload
  * @queued: bit 0 is set while @todo is in use with a reference
  * @state: where the key is, changed under @qdev->lock
  * @err: the driver has refused the key after it had asked for time
@@ -230,12 +232,13 @@ void quic_offload_rx_flow_free(struct quic_rx_flow *flow);
 void quic_offload_rx_drop(struct quic_rx_flow *flow,
 			  const struct quic_rx_key *key);
 int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen);
-void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
+void quic_offload_rx_seen(struct quic_rx_flow *flow,
 			  const struct quic_rx_keys *keys,
-			  const struct quic_batch *b);
+			  struct quic_rx_seen *seen);
 void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n);
 void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 			     unsigned int cid_len);
+void quic_offload_rx_stop(const struct quic_skb_ext *ext);
 void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
 			    const struct quic_skb_ext *ext);
 const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext);
@@ -287,10 +290,9 @@ static inline int quic_offload_rx_ifindex(const struct quic_rx_flow *flow,
 	return 0;
 }
 
-static inline void quic_offload_rx_seen(struct sock *sk,
-					struct quic_rx_flow *flow,
+static inline void quic_offload_rx_seen(struct quic_rx_flow *flow,
 					const struct quic_rx_keys *keys,
-					const struct quic_batch *b)
+					struct quic_rx_seen *seen)
 {
 }
 
@@ -301,6 +303,10 @@ static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen,
 
 static inline void quic_offload_rx_unmatch(struct quic_rx_flow *flow,
 					   const u8 *cid, unsigned int cid_len)
+{
+}
+
+static inline void quic_offload_rx_stop(const struct quic_skb_ext *ext)
 {
 }
 

@@ -111,8 +111,8 @@ EXPORT_SYMBOL_GPL(quicdev_encrypt_skb);
 /**
  * quicdev_opened - a device has opened a packet
  * @skb: packet in the receive path of the driver, before GRO
- * @key: QUICDEV_RX key whose quic_dev_del() has not returned, nor does before
- *	 this has
+ * @key: QUICDEV_RX key that the driver has looked up under rcu_read_lock(),
+ *	 which it still holds; quic_dev_del() may have been called meanwhile
  * @pkt_num: full packet number
  *
  * Before it is handed up, the skb must hold the packet with header protection
@@ -121,21 +121,26 @@ EXPORT_SYMBOL_GPL(quicdev_encrypt_skb);
  * the wire. This may be so before or after the call. Nobody but the driver has
  * the skb, which has no extension of QUIC yet.
  *
- * Context: any but hard interrupts.
- * Return: true; false if there is no memory: the driver then has to hand up
- * the packet as it was on the wire, or to drop it.
+ * Context: any but hard interrupts, under rcu_read_lock().
+ * Return: true; false if there is no memory, or the key is leaving the device:
+ * the driver then has to hand up the packet as it was on the wire, or to drop
+ * it.
  */
 bool quicdev_opened(struct sk_buff *skb, struct quicdev_key *key, u64 pkt_num)
 {
-	struct quic_skb_ext *ext = skb_ext_add(skb, SKB_EXT_QUIC);
+	struct quic_skb_ext *ext;
 
-	if (!ext)
+	if (!key->ops->opened(key))
 		return false;
+	ext = skb_ext_add(skb, SKB_EXT_QUIC);
+	if (!ext) {
+		key->ops->skb->put(key);
+		return false;
+	}
 	ext->ops = key->ops->skb;
 	ext->key = key;
 	ext->pkt_num = pkt_num;
 	ext->npkts = 1;
-	ext->ops->get(key);
 	skb->decrypted = 1;
 	return true;
 }

@@ -31,6 +31,11 @@
 #define QUIC_RX_WATCH_MIN	8
 /* A device that does not listen is told less and less often */
 #define QUIC_RX_WATCH_MAX	BIT(20)
+/* A device that has never opened a packet, though told eight times where the
+ * numbers are, does not see the packets as they are here: something on this
+ * host translates their addresses, for example.
+ */
+#define QUIC_RX_WATCH_VAIN	(QUIC_RX_WATCH_MIN << 8)
 /* A key moves less and less often if the peer uses several addresses in turn,
  * but a peer that has moved for good does not wait for ever
  */
@@ -67,6 +72,8 @@ enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,
 	} else if (missed >= wait) {
 		advice = QUIC_RX_RESYNC;
 		missed = 0;
+		if (wait >= QUIC_RX_WATCH_VAIN && !READ_ONCE(watch->serving))
+			advice = QUIC_RX_GIVE_UP;
 		WRITE_ONCE(watch->wait,
 			   min_t(u32, 2 * wait, QUIC_RX_WATCH_MAX));
 	}
@@ -256,7 +263,21 @@ static bool quic_offload_rx_able(const struct net_device *netdev,
 	       (!flow->path_id || caps->flags & QUICDEV_CAP_PATH_ID);
 }
 
-/* Offer a key to the device that packets came by. The caller holds
+/* Do packets like these still belong to the flow? */
+static bool quic_offload_rx_matches(const struct quic_rx_flow *flow,
+				    const struct quic_rx_seen *seen)
+{
+	const struct quic_rx_match *match;
+
+	match = quic_rx_match(&quic_sock_of(seen->sk)->rx, seen->src,
+			      seen->head + 1, seen->cid_len);
+	return match && match->flow == flow &&
+	       match->tuple.cid_len == seen->cid_len;
+}
+
+/* Offer a key to the device that packets came by. The flow may have lost the
+ * key or the connection ID meanwhile: quic_offload_rx_drop() and
+ * quic_offload_rx_unmatch() look for an offer after that. The caller holds
  * rcu_read_lock() and the key.
  */
 static void quic_offload_rx_new(struct quic_rx_flow *flow,
@@ -271,14 +292,14 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 				     flow->charge.user, netdev);
 	if (!offload)
 		return;
-	refcount_inc(&key->ref);
+	quic_rx_key_id_hold(key);
 	offload->rx_key = key;
 	offload->counts = &quic_sock_of(seen->sk)->rx.counts;
 	offload->owner = seen->sk;
 	quic_offload_rx_describe(&offload->qkey, flow, key, seen);
 	quic_rx_watch_start(&dev->watch);
 	quic_offload_offer(&dev->slot, offload);
-	if (READ_ONCE(key->retired))
+	if (READ_ONCE(key->retired) || !quic_offload_rx_matches(flow, seen))
 		quic_offload_drop(&dev->slot, key);
 }
 
@@ -300,6 +321,9 @@ static void quic_offload_rx_missed(struct quic_rx_dev *dev,
 	case QUIC_RX_RESYNC:
 		quic_offload_resync(o, seen->next);
 		break;
+	case QUIC_RX_GIVE_UP:
+		quic_offload_stop(o, QUIC_OFFLOAD_STOP_KEY);
+		break;
 	case QUIC_RX_STAY:
 		break;
 	}
@@ -319,8 +343,8 @@ static void quic_offload_rx_key_seen(struct quic_rx_flow *flow,
 
 	on = netdev->features & NETIF_F_HW_QUIC_RX &&
 	     quic_offload_has_room(netdev, QUICDEV_RX);
-	/* The generation before the last has been dropped: its Key Phase will
-	 * be free when the work item comes to this key.
+	/* Not the flow's phases: the old key with this Key Phase is queued to be
+	 * deleted before this one is offered.
 	 */
 	if (!o && on && quic_offload_wanted(&dev->slot, NULL, key->gen & 1,
 					    netdev))
@@ -336,38 +360,33 @@ static void quic_offload_rx_key_seen(struct quic_rx_flow *flow,
 
 /**
  * quic_offload_rx_seen - software has opened packets: could a device do it?
- * @sk: socket
  * @flow: flow of the packets
  * @keys: keys of @flow, after the packets were opened
- * @b: the packets, whose peer and connection ID are the same
+ * @seen: the packets, whose source and connection ID are the same
+ *
+ * Only packets with new numbers tell where the peer is, and what the device
+ * misses.
  *
  * Context: process.
  */
-void quic_offload_rx_seen(struct sock *sk, struct quic_rx_flow *flow,
+void quic_offload_rx_seen(struct quic_rx_flow *flow,
 			  const struct quic_rx_keys *keys,
-			  const struct quic_batch *b)
+			  struct quic_rx_seen *seen)
 {
-	struct quic_rx_seen seen = {
-		.sk		= sk,
-		.skb		= b->skb,
-		.next		= keys->state.next,
-		.cid_len	= b->cid_len,
-	};
 	struct net_device *netdev;
 	unsigned int i;
 
-	if (!static_branch_unlikely(&quicdev_rx_key) ||
-	    skb_copy_bits(b->skb, b->off, seen.head, quic_pn_off(b->cid_len)))
+	if (!static_branch_unlikely(&quicdev_rx_key))
 		return;
+	seen->next = keys->state.next;
 	rcu_read_lock();
-	netdev = quic_offload_rx_dev(&seen);
-	if (!netdev || !quic_offload_rx_able(netdev, flow, &seen))
+	netdev = quic_offload_rx_dev(seen);
+	if (!netdev || !quic_offload_rx_able(netdev, flow, seen))
 		goto out;
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
-		if (keys->opened[i])
+		if (keys->fresh[i])
 			quic_offload_rx_key_seen(flow, keys->key[i],
-						 keys->opened[i], &seen,
-						 netdev);
+						 keys->fresh[i], seen, netdev);
 	}
 out:
 	rcu_read_unlock();
@@ -377,13 +396,14 @@ out:
  * quic_offload_rx_served - a device has opened packets
  * @flow: flow of the packets
  * @gen: key generation
- * @n: number of packets
+ * @n: number of packets with new numbers
  *
  * Context: process.
  */
 void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n)
 {
-	quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch, n);
+	if (n)
+		quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch, n);
 }
 
 /**
@@ -415,6 +435,8 @@ void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 	const struct quic_offload *o;
 	unsigned int i;
 
+	/* The connection ID has left the table, see quic_offload_rx_new() */
+	smp_mb();
 	rcu_read_lock();
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
 		o = rcu_dereference(flow->dev[i].slot.offload);
@@ -501,25 +523,37 @@ int quic_offload_rx_protect(const struct quic_prot *prot, struct sk_buff *skb,
 }
 
 /**
+ * quic_offload_rx_stop - let packets come as they are on the wire
+ * @ext: extension of packets that a device has opened
+ *
+ * A key that is retired is about to leave the device anyway.
+ *
+ * Context: any.
+ */
+void quic_offload_rx_stop(const struct quic_skb_ext *ext)
+{
+	struct quic_offload *o = quic_offload_of(ext->key);
+
+	if (!READ_ONCE(o->rx_key->retired))
+		quic_offload_stop(o, QUIC_OFFLOAD_STOP_KEY);
+}
+
+/**
  * quic_offload_rx_astray - opened packets are where they must not be
  * @net: network namespace that counts them
  * @skb: the packets
  * @ext: their extension
  *
- * It will happen to the next ones, too: let them come as they are on the wire,
- * unless the key is about to leave the device anyway.
+ * It would happen to the next ones, too.
  *
  * Context: any.
  */
 void quic_offload_rx_astray(struct net *net, const struct sk_buff *skb,
 			    const struct quic_skb_ext *ext)
 {
-	struct quic_offload *o = quic_offload_of(ext->key);
-
 	QUIC_ADD_STATS(net, RX_DEVICE_MISDELIVERED,
 		       max_t(u16, skb_shinfo(skb)->gso_segs, 1));
-	if (!READ_ONCE(o->rx_key->retired))
-		quic_offload_stop(o, QUIC_OFFLOAD_STOP_KEY);
+	quic_offload_rx_stop(ext);
 }
 
 /* quic_may_deliver(): is @sk the socket of the key? The sockets of keys that

@@ -9,6 +9,7 @@
 #include <net/quic.h>
 
 struct quic_rx_watch;
+struct quic_tuple;
 struct sk_buff;
 struct sock;
 
@@ -18,31 +19,35 @@ struct sock;
  * @QUIC_RX_MOVE: the packets of the flow look different now: offer the key for
  *		  those
  * @QUIC_RX_RESYNC: tell the device which packet numbers to expect
+ * @QUIC_RX_GIVE_UP: the device will never open any: take the key away
  */
 enum quic_rx_advice {
 	QUIC_RX_STAY,
 	QUIC_RX_MOVE,
 	QUIC_RX_RESYNC,
+	QUIC_RX_GIVE_UP,
 };
 
 /**
  * struct quic_rx_seen - packets that software has opened
  * @sk: socket
  * @skb: the packets, in the receive queue
+ * @src: their source
+ * @head: first byte and connection ID, by which their flow was found
+ * @cid_len: bytes of the connection ID
  * @next: largest packet number opened plus one
  * @vlan_proto: protocol of the VLAN tag that they came with, 0 if with none
  * @vlan_id: number of the VLAN
- * @cid_len: bytes of the connection ID
- * @head: first byte and connection ID
  */
 struct quic_rx_seen {
 	struct sock *sk;
 	const struct sk_buff *skb;
+	const struct quic_tuple *src;
+	const u8 *head;
+	u8 cid_len;
 	u64 next;
 	__be16 vlan_proto;
 	u16 vlan_id;
-	u8 cid_len;
-	u8 head[1 + QUIC_MAX_CONNECTION_ID_SIZE];
 };
 
 enum quic_rx_advice quic_rx_watch_opened(struct quic_rx_watch *watch,

@@ -23,6 +23,7 @@
 #include "batch.h"
 #include "net.h"
 #include "offload.h"
+#include "offload_rx.h"
 #include "sock.h"
 #include "trace.h"
 
@@ -85,6 +86,7 @@ struct quic_rx {
  * @keys: keys of the flow
  * @op: operation
  * @batch: the packets
+ * @head: first bytes of the first one
  * @first: index of the first one in the call
  * @failed: packets that failed to open, of a call that peeks
  */
@@ -93,6 +95,7 @@ struct quic_rx_run {
 	struct quic_rx_keys keys;
 	struct quic_op *op;
 	struct quic_batch batch;
+	const u8 *head;
 	unsigned int first;
 	unsigned int failed;
 };
@@ -244,18 +247,19 @@ static struct quic_rx_flow *quic_rx_find(struct quic_rx *rx, unsigned int i,
 
 /* How many packets from @i on belong to the flow of packet @i, whose first
  * bytes are @head? They do if they have the same bytes wherever a connection ID
- * in use could be.
+ * in use could be. The one of packet @i may not be in use any more.
  */
 static unsigned int quic_rx_run_len(const struct quic_rx *rx, unsigned int i,
 				    const u8 *head, unsigned int n)
 {
 	const struct quic_rx_packet *p = &rx->packets[i];
-	unsigned int cmp = fls(quic_rx_cid_lens(rx->fs));
+	unsigned int cmp = max(fls(quic_rx_cid_lens(rx->fs)),
+			       p->conn_id_length + 1);
 	unsigned int first = i, len;
 	u8 buf[QUIC_RX_HEAD];
 	const u8 *next;
 
-	while (++i < rx->layout.npkts && cmp && cmp <= n) {
+	while (++i < rx->layout.npkts && cmp <= n) {
 		if (quic_rx_truncated(rx, i) ||
 		    quic_rx_too_short(quic_layout_pkt_len(&rx->layout, i),
 				      p->conn_id_length))
@@ -314,8 +318,7 @@ static void quic_rx_open(struct quic_rx *rx, struct quic_rx_run *run,
 		}
 		p->status = QUIC_RX_OPENED;
 		p->key_gen = keys->key[slot]->gen;
-		keys->opened[slot]++;
-		quic_rx_opened(&keys->state, age, pkt->pn);
+		quic_rx_keys_opened(keys, slot, age, pkt->pn);
 	}
 	p->pkt_num = pkt->pn;
 	p->pkt_num_length = pkt->pn_len;
@@ -415,6 +418,24 @@ static void quic_rx_run_keys(const struct quic_rx *rx, struct quic_rx_run *run)
 	run->failed = peeked->failed;
 }
 
+/* Commit first: this may retire a key of the same Key Phase as a new one, which
+ * has to leave the device before that can enter.
+ */
+static void quic_rx_run_commit(const struct quic_rx *rx,
+			       struct quic_rx_run *run)
+{
+	struct quic_rx_seen seen = {
+		.sk		= rx->sk,
+		.skb		= rx->urx->skb,
+		.src		= &rx->src,
+		.head		= run->head,
+		.cid_len	= run->batch.cid_len,
+	};
+
+	quic_rx_keys_commit(&run->keys, run->flow);
+	quic_offload_rx_seen(run->flow, &run->keys, &seen);
+}
+
 /* Open the packets of a run and hand them up. For lack of memory they are
  * handed up as they were on the wire.
  */
@@ -436,12 +457,8 @@ static int quic_rx_run(struct quic_rx *rx, struct quic_rx_run *run)
 	/* Packets that follow may belong to the flow, too */
 	if (rx->urx->peek && run->first + n < rx->layout.npkts)
 		quic_rx_peek(rx, run);
-	if (!rx->urx->peek) {
-		quic_rx_keys_commit(&run->keys, run->flow);
-		/* The key that this has retired makes room in a device */
-		quic_offload_rx_seen(rx->sk, run->flow, &run->keys,
-				     &run->batch);
-	}
+	if (!rx->urx->peek)
+		quic_rx_run_commit(rx, run);
 	quic_rx_keys_put(&run->keys);
 	return err;
 }
@@ -463,6 +480,7 @@ static int quic_rx_packets(struct quic_rx *rx, unsigned int i)
 	run.flow = quic_rx_find(rx, i, head, n);
 	if (!run.flow)
 		return quic_rx_wire(rx, i) ?: 1;
+	run.head = head;
 	run.batch.skb = rx->urx->skb;
 	run.batch.pkts = rx->pkts + i;
 	run.batch.off = i * l->stride;
@@ -568,19 +586,20 @@ static bool quic_rx_room(const struct quic_rx *rx)
 	       msg->msg_controllen >= hdr + quic_rx_cmsg_len(rx);
 }
 
-static void quic_rx_note_no_room(const struct quic_rx *rx)
+/* The user learns nothing about the packets, for lack of room or of memory */
+static void quic_rx_note_untold(const struct quic_rx *rx)
 {
 	rx->urx->msg->msg_flags |= MSG_CTRUNC;
-	if (!rx->urx->peek)
+	if (!rx->urx->peek && !quic_rx_room(rx))
 		QUIC_INC_STATS(rx->fs->net, RX_NO_ROOM);
 }
 
 /* A packet is opened only if the program is told so */
-static int quic_rx_no_room(const struct quic_rx *rx)
+static int quic_rx_untold(const struct quic_rx *rx)
 {
 	const struct udp_ulp_rx *urx = rx->urx;
 
-	quic_rx_note_no_room(rx);
+	quic_rx_note_untold(rx);
 	return skb_copy_datagram_msg(urx->skb, urx->off, urx->msg, urx->len);
 }
 
@@ -736,7 +755,7 @@ static int quic_rx_opened_wire(const struct quic_rx *rx,
 	return err;
 }
 
-static int quic_rx_opened_no_room(const struct quic_rx *rx,
+static int quic_rx_opened_untold(const struct quic_rx *rx,
 				  const struct quic_rx_opened *o)
 {
 	unsigned int i;
@@ -745,7 +764,7 @@ static int quic_rx_opened_no_room(const struct quic_rx *rx,
 	for (i = 0; i < rx->layout.npkts && !err; i++)
 		err = quic_rx_opened_wire(rx, o, i);
 	if (err <= 0)
-		quic_rx_note_no_room(rx);
+		quic_rx_note_untold(rx);
 	return err;
 }
 
@@ -756,18 +775,20 @@ static bool quic_rx_opened_describe(struct quic_rx *rx,
 				    struct quic_rx_opened *o, unsigned int i)
 {
 	struct quic_rx_packet *p = &rx->packets[i];
-	struct quic_rx_state *state = &o->keys.state;
 	struct quic_pkt pkt;
 	u8 age;
 
-	age = o->key->gen - state->gen + QUIC_RX_CURRENT;
+	age = o->key->gen - o->keys.state.gen + QUIC_RX_CURRENT;
 	if (age > QUIC_RX_NEXT || !quic_rx_opened_parse(rx, o, i, &pkt))
 		return false;
 	p->flow_id = o->flow->id;
 	p->conn_id_length = o->ext->key->cid_len;
 	p->status = QUIC_RX_KEY_LIMIT;
-	if (quic_rx_flow_expired(o->flow, 0))
+	if (quic_rx_flow_expired(o->flow, 0)) {
+		/* Each packet would be protected again */
+		quic_offload_rx_stop(o->ext);
 		return true;
+	}
 	p->status = QUIC_RX_NOT_TRIED;
 	if (quic_rx_truncated(rx, i))
 		return true;
@@ -775,13 +796,12 @@ static bool quic_rx_opened_describe(struct quic_rx *rx,
 	p->key_gen = o->key->gen;
 	p->pkt_num = pkt.pn;
 	p->pkt_num_length = pkt.pn_len;
-	o->keys.opened[quic_rx_slot(o->key->gen)]++;
-	quic_rx_opened(state, age, pkt.pn);
+	quic_rx_keys_opened(&o->keys, quic_rx_slot(o->key->gen), age, pkt.pn);
 	return true;
 }
 
-/* Packets that the user gets have no gaps: those as the device has opened them
- * are copied at once, if they are all that there is.
+/* If the user gets every packet as the device has opened it, the skb is copied in
+ * one go. Otherwise each is copied, or sealed again in a copy, by itself.
  */
 static int quic_rx_opened_copy(const struct quic_rx *rx,
 			       const struct quic_rx_opened *o)
@@ -817,7 +837,7 @@ static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
 	if (!err && !rx->urx->peek) {
 		quic_rx_count(rx);
 		quic_offload_rx_served(o->flow, o->key->gen,
-				       rx->layout.npkts);
+				       o->keys.fresh[quic_rx_slot(o->key->gen)]);
 	}
 	return err;
 }
@@ -833,7 +853,7 @@ static int quic_rx_opened_flow(struct quic_rx *rx, struct quic_rx_opened *o)
 	if (rx->packets)
 		err = quic_rx_opened_all(rx, o);
 	else
-		err = quic_rx_opened_no_room(rx, o);
+		err = quic_rx_opened_untold(rx, o);
 	/* The next datagram begins where this one did */
 	if (err > 0)
 		iov_iter_revert(to, room - iov_iter_count(to));
@@ -912,7 +932,7 @@ int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	rx.packets = quic_rx_packets_alloc(&rx);
 	if (rx.packets)
 		rx.pkts = quic_rx_pkts_alloc(&rx);
-	err = rx.pkts ? quic_rx_all(&rx) : quic_rx_no_room(&rx);
+	err = rx.pkts ? quic_rx_all(&rx) : quic_rx_untold(&rx);
 	if (rx.pkts && !err && !urx->peek)
 		quic_rx_count(&rx);
 	quic_rx_peeked_free(&rx);

@@ -57,8 +57,10 @@ struct quic_sock *quic_sock_alloc(struct sock *sk)
 	if (err)
 		goto err_rx_destroy;
 	refcount_set(&qs->ref, 1);
-	err = xa_alloc_cyclic(&qn->socks, &qs->number, qs, xa_limit_32b,
-			      &qn->next_sock, GFP_KERNEL_ACCOUNT);
+	/* Whoever goes through them looks for the next number */
+	err = xa_alloc_cyclic(&qn->socks, &qs->number, qs,
+			      XA_LIMIT(1, U32_MAX - 1), &qn->next_sock,
+			      GFP_KERNEL_ACCOUNT);
 	if (err < 0)
 		goto err_tx_destroy;
 	return qs;

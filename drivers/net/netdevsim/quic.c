@@ -594,11 +594,24 @@ static int nsim_quic_set_hp(struct nsim_quic_key *key,
 	return 0;
 }
 
+/* Packets for which the key was looked up before may be about to use it: the
+ * struct stays for a grace period, but there is nothing to use.
+ */
 static void nsim_quic_key_free(struct nsim_quic_key *key)
 {
-	aead_request_free(key->req);
-	crypto_free_aead(key->aead);
-	kfree_sensitive(key);
+	struct crypto_aead *aead = key->aead;
+	struct aead_request *req = key->req;
+
+	spin_lock_bh(&key->lock);
+	key->aead = NULL;
+	key->req = NULL;
+	memzero_explicit(&key->aes, sizeof(key->aes));
+	memzero_explicit(key->chacha, sizeof(key->chacha));
+	memzero_explicit(key->iv, sizeof(key->iv));
+	spin_unlock_bh(&key->lock);
+	aead_request_free(req);
+	crypto_free_aead(aead);
+	kfree_rcu(key, rcu);
 }
 
 static void nsim_quic_ack(struct work_struct *work)

@@ -51,8 +51,9 @@ struct nsim_quic_tuple {
  * @tuple: packets of an RX key
  * @aes: header protection, for ciphers with AES
  * @chacha: header protection, for ChaCha20
- * @aead: AEAD transform, synchronous
+ * @rcu: deferred free
  * @lock: protects what is needed for a packet, that is, what follows
+ * @aead: AEAD transform, synchronous; NULL when the key is deleted
  * @next: largest packet number so far plus one, as the device knows it
  * @req: AEAD request
  * @sg: the packet
@@ -72,9 +73,10 @@ struct nsim_quic_key {
 		struct aes_enckey aes;
 		u32 chacha[CHACHA_KEY_WORDS];
 	};
-	struct crypto_aead *aead;
+	struct rcu_head rcu;
 
 	spinlock_t lock;	/* see above */
+	struct crypto_aead *aead;
 	u64 next;
 	struct aead_request *req;
 	struct scatterlist sg;

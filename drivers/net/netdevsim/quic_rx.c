@@ -283,10 +283,12 @@ static int nsim_quic_open_locked(struct nsim_quic_key *key,
 /* @pkt->data is as it was on the wire */
 static int nsim_quic_open(struct nsim_quic_key *key, struct nsim_quic_pkt *pkt)
 {
-	int ret;
+	int ret = -ENOENT;
 
 	spin_lock(&key->lock);
-	ret = nsim_quic_open_locked(key, pkt);
+	/* It may have been deleted since it was looked up */
+	if (key->aead)
+		ret = nsim_quic_open_locked(key, pkt);
 	spin_unlock(&key->lock);
 	return ret;
 }
@@ -408,7 +410,6 @@ void nsim_quic_rx_del(struct nsim_quic_key *key)
 	spin_lock(&ns->quic.rx_lock);
 	hash_del_rcu(&key->node);
 	spin_unlock(&ns->quic.rx_lock);
-	synchronize_net();
 }
 
 /**

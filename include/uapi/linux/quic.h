@@ -44,9 +44,12 @@
 /**
  * struct quic_connection_info_key - what identifies a flow on its socket
  *
- * A flow with a @flow_id is identified by it alone: @conn_id and @peer must be
- * zero. A flow without one is identified by @conn_id and @peer. Clear the whole
- * of the struct before filling it in.
+ * A flow that sends and has a @flow_id is identified by it alone: @conn_id and
+ * @peer must be zero. A flow that receives is added with @conn_id and @peer, by
+ * which its packets are recognised, and a @flow_id if there is one; with both
+ * zero, the @flow_id tells which flow is meant later. Flows without a @flow_id
+ * are identified by @conn_id and @peer. Clear the whole of the struct before
+ * filling it in.
  *
  * @conn_id: destination connection ID, right-aligned, leading bytes zero
  * @conn_id_length: bytes of @conn_id that count, 0 to 20
@@ -55,7 +58,8 @@
  * @flow_id: handle for QUIC_TX_FLOW_ID, unique on the socket; 0 for none
  * @path_id: path of multipath QUIC, the same as long as the flow exists; 0
  *	     without multipath
- * @peer: destination of the flow's packets; AF_UNSPEC for any
+ * @peer: where the flow's packets go to, or for reception come from; AF_UNSPEC
+ *	  for any
  */
 struct quic_connection_info_key {
 	__u8	conn_id[QUIC_MAX_CONNECTION_ID_SIZE];
@@ -68,11 +72,13 @@ struct quic_connection_info_key {
 };
 
 /**
- * struct quic_connection_info - argument of UDP_QUIC_ADD_TX_CONNECTION
+ * struct quic_connection_info - argument of UDP_QUIC_ADD_TX_CONNECTION and
+ *				 UDP_QUIC_ADD_RX_CONNECTION
  *
- * UDP_QUIC_DEL_TX_CONNECTION takes the same and reads only @key and, with
- * QUIC_CONN_GENERATION, @conn_payload_key_gen. May grow at its end: what a
- * kernel does not know must be zero, what a program does not pass is zero.
+ * UDP_QUIC_DEL_TX_CONNECTION and UDP_QUIC_DEL_RX_CONNECTION take the same and
+ * read only @key and, with QUIC_CONN_GENERATION, @conn_payload_key_gen. May
+ * grow at its end: what a kernel does not know must be zero, what a program
+ * does not pass is zero.
  *
  * @key: which flow
  * @cipher_type: TLS_CIPHER_*
@@ -82,7 +88,8 @@ struct quic_connection_info_key {
  * @header_key: "quic hp"; as long as the key, the same in every generation.
  *		Zero for the next generation of a flow: as before
  * @pad: ignored
- * @next_pkt_num: reception only, must be 0
+ * @next_pkt_num: reception: largest packet number received so far plus one;
+ *		  else ignored
  */
 struct quic_connection_info {
 	struct quic_connection_info_key key;

@@ -12,6 +12,8 @@
 #include <net/sock.h>
 
 #include "../flow_rx.h"
+#include "../net.h"
+#include "../sock.h"
 
 #define QUIC_TEST_ANY	0	/* peer */
 
@@ -278,11 +280,59 @@ static void quic_test_rx_generations(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_add(fs, 1, 1, a));
 }
 
+/* Packets that somebody sends again open, but say nothing new */
+static void quic_test_rx_fresh(struct kunit *test)
+{
+	struct quic_rx_keys keys = { .state.next = 10 };
+
+	quic_rx_keys_opened(&keys, 1, QUIC_RX_CURRENT, 9);
+	KUNIT_EXPECT_EQ(test, 1, keys.opened[1]);
+	KUNIT_EXPECT_EQ(test, 0, keys.fresh[1]);
+	quic_rx_keys_opened(&keys, 1, QUIC_RX_CURRENT, 12);
+	KUNIT_EXPECT_EQ(test, 1, keys.fresh[1]);
+	quic_rx_keys_opened(&keys, 1, QUIC_RX_CURRENT, 12);
+	quic_rx_keys_opened(&keys, 1, QUIC_RX_CURRENT, 11);
+	KUNIT_EXPECT_EQ(test, 4, keys.opened[1]);
+	KUNIT_EXPECT_EQ(test, 1, keys.fresh[1]);
+	quic_rx_keys_opened(&keys, 2, QUIC_RX_NEXT, 13);
+	KUNIT_EXPECT_EQ(test, 1, keys.fresh[2]);
+}
+
+/* Whoever goes through the sockets of a namespace looks for the number after the
+ * one of a socket: this must not be 0
+ */
+static void quic_test_sock_numbers(struct kunit *test)
+{
+	struct quic_crypto_net *qn = quic_crypto_net(&init_net);
+	struct quic_sock *qs[2];
+	struct sock *sk;
+	unsigned int i;
+	u32 next;
+
+	sk = kunit_kzalloc(test, sizeof(*sk), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, sk);
+	write_pnet(&sk->sk_net, &init_net);
+	next = qn->next_sock;
+	qn->next_sock = U32_MAX;
+	for (i = 0; i < ARRAY_SIZE(qs); i++) {
+		qs[i] = quic_sock_alloc(sk);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(qs[i]));
+		KUNIT_EXPECT_NE(test, 0, qs[i]->number);
+		KUNIT_EXPECT_NE(test, 0, qs[i]->number + 1);
+	}
+	KUNIT_EXPECT_NE(test, qs[0]->number, qs[1]->number);
+	for (i = 0; i < ARRAY_SIZE(qs); i++)
+		quic_sock_release(qs[i]);
+	qn->next_sock = next;
+}
+
 static struct kunit_case quic_flow_rx_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_match, quic_match_gen_params),
 	KUNIT_CASE(quic_test_rx_identity),
 	KUNIT_CASE(quic_test_rx_aliases),
 	KUNIT_CASE(quic_test_rx_generations),
+	KUNIT_CASE(quic_test_rx_fresh),
+	KUNIT_CASE(quic_test_sock_numbers),
 	{}
 };
 

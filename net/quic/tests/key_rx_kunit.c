@@ -120,11 +120,39 @@ static void quic_test_slots(struct kunit *test)
 	}
 }
 
+/* What a device has opened may wait for a long time, without the key */
+static void quic_test_rx_wiped(struct kunit *test)
+{
+	static const u16 types[] = {
+		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_CHACHA20_POLY1305,
+	};
+	struct quic_connection_info info = {};
+	struct quic_rx_key *key;
+	unsigned int i;
+
+	memset(info.payload_key, 1, sizeof(info.payload_key));
+	memset(info.payload_iv, 2, sizeof(info.payload_iv));
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		key = quic_rx_key_alloc(quic_cipher_find(types[i]), &info);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(key));
+		quic_rx_key_id_hold(key);
+		KUNIT_EXPECT_EQ(test, 1, key->secret[0]);
+		quic_rx_key_put(key);
+		KUNIT_EXPECT_NULL(test, key->tfm);
+		KUNIT_EXPECT_NULL(test, memchr_inv(key->secret, 0,
+						   sizeof(key->secret)));
+		KUNIT_EXPECT_NULL(test, memchr_inv(key->iv, 0,
+						   sizeof(key->iv)));
+		quic_rx_key_id_put(key);
+	}
+}
+
 static struct kunit_case quic_key_rx_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_choose, quic_choose_gen_params),
 	KUNIT_CASE(quic_test_opened),
 	KUNIT_CASE(quic_test_merge),
 	KUNIT_CASE(quic_test_slots),
+	KUNIT_CASE(quic_test_rx_wiped),
 	{}
 };
 

@@ -38,8 +38,17 @@ static void quic_test_rx_put(struct quicdev_key *qkey)
 /* As those of the module, but for the references */
 static struct quic_skb_ext_ops quic_test_rx_skb_ops;
 
+static bool quic_test_rx_key_stays = true;
+
+static bool quic_test_rx_key_opened(struct quicdev_key *qkey)
+{
+	quic_test_rx_refs += quic_test_rx_key_stays;
+	return quic_test_rx_key_stays;
+}
+
 static const struct quicdev_key_ops quic_test_rx_key_ops = {
 	.skb	= &quic_test_rx_skb_ops,
+	.opened	= quic_test_rx_key_opened,
 };
 
 /* A key that a device opens with */
@@ -183,6 +192,22 @@ static void quic_test_rx_deliver(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_refs);
 }
 
+/* A driver has looked up a key that leaves the device */
+static void quic_test_rx_leaving(struct kunit *test)
+{
+	struct quic_offload *o = quic_test_rx_offload(test);
+	struct sk_buff *skb = quic_test_rx_skb(test);
+
+	quic_test_rx_key_stays = false;
+	KUNIT_EXPECT_FALSE(test, quicdev_opened(skb, &o->qkey, 0));
+	quic_test_rx_key_stays = true;
+	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_refs);
+	KUNIT_EXPECT_FALSE(test, skb_is_decrypted(skb));
+	KUNIT_EXPECT_FALSE(test, skb_ext_exist(skb, SKB_EXT_QUIC));
+	KUNIT_EXPECT_TRUE(test, quicdev_opened(skb, &o->qkey, 0));
+	KUNIT_EXPECT_EQ(test, 1, quic_test_rx_refs);
+}
+
 /* What a device has opened is never transmitted */
 static void quic_test_rx_transmit(struct kunit *test)
 {
@@ -212,12 +237,15 @@ static void quic_test_rx_seen(struct kunit *test, struct quic_rx_seen *seen,
 			      bool ipv4)
 {
 	struct sk_buff *skb = quic_test_rx_skb(test);
+	u8 *head = kunit_kzalloc(test, 1 + 8, GFP_KERNEL);
 
+	KUNIT_ASSERT_NOT_NULL(test, head);
 	memset(seen, 0, sizeof(*seen));
 	seen->skb = skb;
 	seen->cid_len = 8;
-	seen->head[0] = QUIC_HDR_FIXED;
-	quic_test_cid(seen->head + 1, seen->cid_len);
+	head[0] = QUIC_HDR_FIXED;
+	quic_test_cid(head + 1, seen->cid_len);
+	seen->head = head;
 	skb->protocol = htons(ipv4 ? ETH_P_IP : ETH_P_IPV6);
 	if (ipv4) {
 		ip_hdr(skb)->saddr = htonl(0xc0000201);
@@ -254,7 +282,7 @@ static void quic_test_rx_match(struct kunit *test)
 		quic_offload_rx_address(qkey, &seen);
 		KUNIT_EXPECT_EQ(test, qkey->direction, QUICDEV_RX);
 		KUNIT_EXPECT_EQ(test, qkey->family, ipv4 ? AF_INET : AF_INET6);
-		KUNIT_EXPECT_EQ(test, qkey->sport, htons(QUIC_TEST_PORT));
+		KUNIT_EXPECT_EQ(test, ntohs(qkey->sport), QUIC_TEST_PORT);
 		KUNIT_EXPECT_TRUE(test, quic_offload_rx_match(qkey, &seen));
 		for (i = 0; i < ARRAY_SIZE(off); i++) {
 			((u8 *)qkey)[off[i]] ^= 1;
@@ -306,10 +334,29 @@ static void quic_test_rx_resync(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, (int)quic_rx_watch_opened(&w, 64, true),
 			QUIC_RX_RESYNC);
 	/* There is an end to it, without an overflow */
+	w.serving = true;
 	for (i = 0; i < 40; i++)
 		quic_rx_watch_opened(&w, U32_MAX / 2, true);
 	KUNIT_EXPECT_EQ(test, (int)quic_rx_watch_opened(&w, 1 << 20, true),
 			QUIC_RX_RESYNC);
+}
+
+/* A device that never opens anything does not see the packets as they are */
+static void quic_test_rx_give_up(struct kunit *test)
+{
+	struct quic_rx_watch w = {};
+
+	KUNIT_EXPECT_EQ(test, 8 * 511, quic_test_rx_misses(&w, 10000, true,
+							   QUIC_RX_GIVE_UP));
+	/* With the next offer it has as much time again */
+	quic_rx_watch_start(&w);
+	KUNIT_EXPECT_EQ(test, 8 * 511, quic_test_rx_misses(&w, 10000, true,
+							   QUIC_RX_GIVE_UP));
+	/* It has only fallen behind */
+	quic_rx_watch_start(&w);
+	quic_rx_watch_served(&w, 1);
+	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_misses(&w, 10000, true,
+						     QUIC_RX_GIVE_UP));
 }
 
 static void quic_test_rx_move(struct kunit *test)
@@ -396,9 +443,11 @@ static struct kunit_case quic_rx_dev_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_rx_protect, quic_seal_gen_params),
 	KUNIT_CASE(quic_test_rx_gro),
 	KUNIT_CASE(quic_test_rx_deliver),
+	KUNIT_CASE(quic_test_rx_leaving),
 	KUNIT_CASE(quic_test_rx_transmit),
 	KUNIT_CASE(quic_test_rx_match),
 	KUNIT_CASE(quic_test_rx_resync),
+	KUNIT_CASE(quic_test_rx_give_up),
 	KUNIT_CASE(quic_test_rx_move),
 	KUNIT_CASE(quic_test_rx_move_backoff),
 	{}

@@ -86,7 +86,7 @@ static struct {
 	const char *sources[MAX_SOURCES];
 	unsigned int n_sources, port, calls, gso, size, cid_len, pn_len, flows;
 	unsigned int update, cids, rebind, bad, jump, short_buf, gap_us;
-	unsigned int settle_ms, step_ms, wait_ms, path, trim;
+	unsigned int settle_ms, step_ms, wait_ms, path, trim, replay;
 	uint16_t cipher;
 	bool forever, gro, mix, peer, peek, use_read, no_room, steal, seal;
 	bool drop, reuseport, no_memory;
@@ -297,6 +297,26 @@ static void send_stranger(void)
 	s->want = QUIC_RX_NO_FLOW;
 	if (wire_batch(tx_fd, NULL, &b) < 0)
 		stat.errors++;
+}
+
+/* Somebody on the path sends the last packets again, from another port */
+static void replay(unsigned int n)
+{
+	static int fd = -1;
+	struct sent *s;
+
+	if (fd < 0) {
+		ns_enter(opt.from);
+		fd = sock_udp(dst.ss_family);
+		if (connect(fd, (void *)&dst, addr_len(&dst)))
+			err(1, "connect to %s", opt.dst);
+		ns_leave(home_ns);
+	}
+	for (; n; n--) {
+		s = &ring[(ring_pos - n) % RING];
+		if (send(fd, s->wire, s->pkt.len, 0) != (ssize_t)s->pkt.len)
+			stat.errors++;
+	}
 }
 
 /*
@@ -807,6 +827,16 @@ static void settle(unsigned int fresh, bool first)
 		wanted = answered;
 }
 
+static void drain_copies(unsigned int n)
+{
+	unsigned long want = stat.duplicate + n, since = now_ms();
+
+	while (stat.duplicate < want && now_ms() - since < 1000) {
+		rx_wait(rx_fd, 10);
+		drain();
+	}
+}
+
 /* Keys that the receiver's first packet of this call makes fresh */
 static unsigned int call_fresh(unsigned int call)
 {
@@ -831,6 +861,10 @@ static void run_call(unsigned int call)
 	drain_for(round ? opt.step_ms : FIRST_MS);
 	drain();
 	settle(fresh, !round);
+	if (opt.replay && call % opt.replay == opt.replay - 1) {
+		replay(opt.replay);
+		drain_copies(opt.replay);
+	}
 }
 
 /*
@@ -1046,6 +1080,8 @@ static const struct option_desc options[] = {
 	  .num = &opt.cids },
 	{ "rebind", "N", "another port, and --source, after so many calls",
 	  .num = &opt.rebind },
+	{ "replay", "N", "copies of N packets from another port after N calls",
+	  .num = &opt.replay },
 	{ "kernel-seals", NULL, "the sender's kernel, or device, seals",
 	  .flag = &opt.seal },
 	{ "wrong-tag", "N", "every Nth packet has a wrong tag",

@@ -428,6 +428,31 @@ def follow(cfg, options):
     ksft_ge(traffic["QuicRxDevice"], 3, "keys")
 
 
+def replay(cfg):
+    """ Copies of packets, from elsewhere, do not move the key """
+    link = _init(cfg)
+
+    traffic = link.run(count=200, replay=20)
+    check(traffic, lost=0, bad=0, plain=0, duplicate=200, errors=0,
+          opened=400, QuicRxDevice=1, QuicRxDeviceMisdelivered=0)
+    # all but the copies
+    ksft_ge(traffic["QuicRxDevicePackets"], 190, "QuicRxDevicePackets")
+
+
+def in_vain(cfg):
+    """ A device that never opens a packet does not keep the key """
+    link = _init_nsim(cfg)
+
+    _knob(link, "rx_corrupt", 1000000)
+    # The first second does not count
+    traffic = link.run(count=400, segments=40, gro=True, interval_us=5000)
+    check_rx_clean(traffic)
+    check(traffic, opened="sent", QuicRxDevice=1, QuicRxDevicePackets=0,
+          QuicRxDeviceResync=8)
+    ksft_gt(traffic["sent"] - traffic["rx_quic_err"], 1000,
+            "packets without a key in the device")
+
+
 @ksft_variants(["4", "6"])
 def follow_address(cfg, ipver):
     """ The peer has another address now and then """
@@ -1298,13 +1323,13 @@ def main() -> None:
             no_element, short_buffer, peek, rx_drop, receive, trimmed,
             reuseport, no_memory, open_limit, gro_kind, both_directions,
             key_update, two_generations, follow, follow_address, alternate,
-            alternate_runs, unalias,
+            alternate_runs, replay, unalias,
             queued_delete, queued_replace, queued_close, queued, queued_down,
             queued_reset, steal,
             toggle, toggle_load, toggle_checksum, down_up, add_refused,
             add_refused_busy, add_refused_late, add_delayed, slow,
             table_limit, max_device_keys, caps, keys_lost, resync,
-            resync_backoff, loss, reorder, netns_move, unregister_load,
+            resync_backoff, in_vain, loss, reorder, netns_move, unregister_load,
             mirred_back, mirred_other, mirred_mirror, bpf, forward, tap,
             tap_unread, unread, vlan, other_vlan, other_mac, stats, info,
             tracepoints,
