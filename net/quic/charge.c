@@ -111,13 +111,17 @@ void quic_user_hold(struct quic_user *user)
  */
 void quic_user_put(struct quic_user *user)
 {
-	local_bh_disable();
-	if (refcount_dec_and_lock(&user->ref, &quic_users_lock)) {
+	bool last;
+
+	if (refcount_dec_not_one(&user->ref))
+		return;
+	spin_lock_bh(&quic_users_lock);
+	last = refcount_dec_and_test(&user->ref);
+	if (last)
 		hash_del(&user->node);
-		spin_unlock(&quic_users_lock);
+	spin_unlock_bh(&quic_users_lock);
+	if (last)
 		kfree(user);
-	}
-	local_bh_enable();
 }
 
 static bool quic_count(atomic_t *used, int max)
