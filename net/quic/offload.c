@@ -315,13 +315,14 @@ static void quic_offload_key_stop(struct quicdev_key *qkey)
 	quic_offload_stop(quic_offload_of(qkey), QUIC_OFFLOAD_STOP_KEY);
 }
 
-/* Under rcu_read_lock(), so that @qkey is there, but it may be about to be freed
+/* Under rcu_read_lock(), so that @qkey is there, but it may be about to be freed.
+ * The driver may have packets for it before quic_dev_add() has returned.
  */
 static bool quic_offload_key_opened(struct quicdev_key *qkey)
 {
 	struct quic_offload *o = quic_offload_of(qkey);
 
-	return READ_ONCE(o->state) == QUIC_OFFLOAD_IN &&
+	return READ_ONCE(o->state) != QUIC_OFFLOAD_OUT &&
 	       refcount_inc_not_zero(&o->ref);
 }
 
