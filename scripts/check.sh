@@ -1,12 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The series, KUnit and the selftests on both kernels; then what took how long,
-# and one line with the sum of the TAP results. A stage that fails does not keep
-# the next from running. With BASE= or KSRC= in the environment, everything on
-# that base only. lint, insns, interop and vng are targets of their own as long
-# as they have not passed on the newest kernel. KASAN=1 reaches the kernels of
-# all stages.
+# The series, KUnit and the selftests on both kernels, and lint on the newest;
+# then what took how long, and one line with the sum of the TAP results. A stage
+# that fails does not keep the next from running. With BASE= or KSRC= in the
+# environment, everything on that base only. insns, interop and vng are targets
+# of their own, for the sake of time. KASAN=1 reaches the kernels of all stages.
 
 given=${BASE:-}${KSRC:-}
 . "$(dirname "$0")/lib.sh"
@@ -20,13 +19,13 @@ on()
 	BASE=$1 STAGE="$1 $2" "$TOP/scripts/$2.sh" "${@:3}"
 }
 
-# stage BASE NAME
+# stage BASE NAME [ARGUMENT...]
 stage()
 {
 	local status=0 sum=0 RES=$BUILD/$1/results
 
 	say "check: $2 on Linux $1"
-	on "$1" "$2" || status=$?
+	on "$@" || status=$?
 	# a stage that died before its results is a failure of its own
 	results stage "$2" >/dev/null || sum=$?
 	if [ "$status" != 0 ] && [ "$sum" != 1 ]; then
@@ -54,6 +53,7 @@ for base in "${bases[@]}"; do
 	mails "$base"
 	stage "$base" quick
 done
+stage "${bases[0]}" lint all
 times_table
 for base in "${bases[@]}"; do
 	taps+=("$BUILD/$base/results"/*.tap)
