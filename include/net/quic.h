@@ -93,8 +93,9 @@ enum quicdev_direction {
  * even if somebody on the link has sent it there again.
  *
  * The core allocates the struct, which stays where it is until quic_dev_del()
- * has returned, and then for an RCU grace period, but without @iv, @key and
- * @header_key. The driver must not write anything but @driver_state.
+ * has returned, or quic_dev_add() an error, and then for an RCU grace period,
+ * but without @iv, @key and @header_key. The driver must not write anything but
+ * @driver_state.
  */
 struct quicdev_key {
 	u64 cookie;
@@ -168,16 +169,16 @@ struct quicdev_caps {
  * @rx_caps: packets that the device can open, NULL if it cannot open any
  * @quic_dev_add: install a key. A work item calls this after the first
  *	sendmsg() that could use the key, or the first recvmsg() that has opened
- *	a packet with it; software seals or opens meanwhile. @sk is the socket
- *	of that call and may be closed by now. A reason for a refusal, in
- *	extack, shows in the quic_device_add tracepoint. Context: process, may
- *	sleep, without RTNL; calls for one netdev are serialised. Return: 0 if
- *	packets may follow at once, -EINPROGRESS if quicdev_add_done() will
- *	tell, or another error. -ENOSPC: the core offers no keys of this
- *	direction until a key has left the netdev, or the driver calls
- *	quicdev_room(). -ENOMEM, -EINTR, -EAGAIN, -EBUSY: the core offers the
- *	key again after a while. Any other error: the core offers the key again
- *	when the netdev has changed
+ *	a packet with it whose number is new; software seals or opens meanwhile.
+ *	@sk is the socket of that call and may be closed by now. A reason for a
+ *	refusal, in extack, shows in the quic_device_add tracepoint. Context:
+ *	process, may sleep, without RTNL; calls for one netdev are serialised.
+ *	Return: 0 if packets may follow at once, -EINPROGRESS if
+ *	quicdev_add_done() will tell, or another error. -ENOSPC: the core offers
+ *	no keys of this direction until a key has left the netdev, or the driver
+ *	calls quicdev_room(). -ENOMEM, -EINTR, -EAGAIN, -EBUSY: the core offers
+ *	the key again after a while. Any other error: the core offers the key
+ *	again when the netdev has changed
  * @quic_dev_del: forget a key and wipe it. QUICDEV_TX: no packet for the key is
  *	queued above the driver any more, nor will be; packets that the driver
  *	itself still holds must be sealed or dropped. QUICDEV_RX: packets that

@@ -141,10 +141,10 @@ static void quic_offload_del(struct quic_offload *o)
 	if (o->state != QUIC_OFFLOAD_IN)
 		return;
 	RCU_INIT_POINTER(o->netdev, NULL);
-	WRITE_ONCE(o->state, QUIC_OFFLOAD_OUT);
 	clear_bit(o->qkey.key_gen & 1, &o->flow->phases);
 	trace_quic_device_del(netdev, &o->qkey);
 	netdev->quicdev_ops->quic_dev_del(netdev, o->qkey.direction, &o->qkey);
+	WRITE_ONCE(o->state, QUIC_OFFLOAD_OUT);
 	list_del_init(&o->list);
 	/* Both directions may share a table */
 	WRITE_ONCE(qdev->full, 0);
@@ -315,20 +315,9 @@ static void quic_offload_key_stop(struct quicdev_key *qkey)
 	quic_offload_stop(quic_offload_of(qkey), QUIC_OFFLOAD_STOP_KEY);
 }
 
-/* Under rcu_read_lock(), so that @qkey is there, but it may be about to be freed.
- * The driver may have packets for it before quic_dev_add() has returned.
- */
-static bool quic_offload_key_opened(struct quicdev_key *qkey)
-{
-	struct quic_offload *o = quic_offload_of(qkey);
-
-	return READ_ONCE(o->state) != QUIC_OFFLOAD_OUT &&
-	       refcount_inc_not_zero(&o->ref);
-}
-
 static const struct quicdev_key_ops quic_offload_key_ops = {
 	.skb	= &quic_offload_rx_skb_ops,
-	.opened	= quic_offload_key_opened,
+	.opened	= quic_offload_rx_opened,
 	.done	= quic_offload_key_done,
 	.stop	= quic_offload_key_stop,
 };
@@ -583,6 +572,11 @@ static void quic_offload_refused(struct quic_offload *o, int err)
 
 	lockdep_assert_held(&qdev->lock);
 	WRITE_ONCE(o->state, QUIC_OFFLOAD_OUT);
+	/* The driver may have opened packets before it refused the key */
+	if (quic_offload_is_rx(o)) {
+		quic_offload_wipe(o);
+		quic_offload_release(o);
+	}
 	/* A full device is offered the key again when it has room. A device
 	 * without keys will not get room by losing one.
 	 */
@@ -737,8 +731,9 @@ static void quic_offload_work(struct work_struct *work)
  * have the key any more. So at least one of the two finds out.
  *
  * Context: process; the caller holds rcu_read_lock(), and the key.
+ * Return: false if another thread was faster.
  */
-void quic_offload_offer(struct quic_offload_slot *slot,
+bool quic_offload_offer(struct quic_offload_slot *slot,
 			struct quic_offload *offload)
 {
 	/* One of the slot, and one of the work */
@@ -746,12 +741,12 @@ void quic_offload_offer(struct quic_offload_slot *slot,
 	offload->slot = slot;
 	if (unrcu_pointer(cmpxchg(&slot->offload, NULL,
 				  RCU_INITIALIZER(offload)))) {
-		/* Another thread was faster */
 		quic_offload_free(offload);
-		return;
+		return false;
 	}
 	set_bit(0, &offload->queued);
 	quic_offload_kick(offload);
+	return true;
 }
 
 /**
@@ -1015,6 +1010,6 @@ void quic_offload_exit(void)
 {
 	quicdev_unregister_reset(&quic_offload_reset_notifier);
 	unregister_netdevice_notifier(&quic_offload_notifier);
-	/* quicdev_room() may still be at it */
+	/* quicdev_room() and quicdev_opened() may still be at it */
 	synchronize_net();
 }

@@ -94,7 +94,8 @@ enum quic_offload_state {
  * enum quic_offload_stop - why the device is not to have more packets
  * @QUIC_OFFLOAD_GO: they may
  * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it, or packets that the
- *	device has opened went astray
+ *	device has opened went astray, or it opens none, or nobody may have any
+ *	more
  * @QUIC_OFFLOAD_STOP_PATH: something on the way to the device does to the
  *	packets what makes it impossible to seal them; this will not change with
  *	the next key
@@ -134,7 +135,7 @@ enum quic_offload_stop {
  * @memcg: memory cgroup that pays for @tfm and @hp
  * @sk: socket, until the driver was asked
  * @key: key, to seal in software what ends up on another device
- * @rx_key: key, if it is one that opens
+ * @rx_key: key, if it is one that opens; only its identity, see &quic_rx_key
  * @owner: socket of @rx_key, to be compared while the key is not retired
  * @since: when the driver has accepted the key, in jiffies
  * @resync: number for quic_dev_resync() to be called with, 0 for none
@@ -208,7 +209,7 @@ bool quic_offload_wanted(const struct quic_offload_slot *slot,
 			 const struct quic_offload_flow *oflow,
 			 unsigned int phase, const struct net_device *netdev);
 int quic_offload_ifindex(const struct quic_offload_slot *slot);
-void quic_offload_offer(struct quic_offload_slot *slot,
+bool quic_offload_offer(struct quic_offload_slot *slot,
 			struct quic_offload *offload);
 void quic_offload_drop(struct quic_offload_slot *slot, const void *key);
 int quic_offload_init(void);
@@ -228,6 +229,7 @@ struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 
 /* offload_rx.c */
 extern const struct quic_skb_ext_ops quic_offload_rx_skb_ops;
+bool quic_offload_rx_opened(struct quicdev_key *qkey);
 void quic_offload_rx_flow_free(struct quic_rx_flow *flow);
 void quic_offload_rx_drop(struct quic_rx_flow *flow,
 			  const struct quic_rx_key *key);
@@ -235,7 +237,8 @@ int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen);
 void quic_offload_rx_seen(struct quic_rx_flow *flow,
 			  const struct quic_rx_keys *keys,
 			  struct quic_rx_seen *seen);
-void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n);
+void quic_offload_rx_served(struct quic_rx_flow *flow,
+			    const struct quic_skb_ext *ext, unsigned int n);
 void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 			     unsigned int cid_len);
 void quic_offload_rx_stop(const struct quic_skb_ext *ext);
@@ -296,7 +299,8 @@ static inline void quic_offload_rx_seen(struct quic_rx_flow *flow,
 {
 }
 
-static inline void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen,
+static inline void quic_offload_rx_served(struct quic_rx_flow *flow,
+					  const struct quic_skb_ext *ext,
 					  unsigned int n)
 {
 }

@@ -130,6 +130,7 @@ bool quicdev_opened(struct sk_buff *skb, struct quicdev_key *key, u64 pkt_num)
 {
 	struct quic_skb_ext *ext;
 
+	RCU_LOCKDEP_WARN(!rcu_read_lock_any_held(), "no rcu_read_lock()");
 	if (!key->ops->opened(key))
 		return false;
 	ext = skb_ext_add(skb, SKB_EXT_QUIC);

@@ -18,7 +18,6 @@
 #include "net.h"
 #include "offload.h"
 #include "offload_rx.h"
-#include "sock.h"
 
 /* Packets that were in the queue when the device got the key say nothing of the
  * device. They are gone when the first one comes that the device has opened, or
@@ -269,8 +268,8 @@ static bool quic_offload_rx_matches(const struct quic_rx_flow *flow,
 {
 	const struct quic_rx_match *match;
 
-	match = quic_rx_match(&quic_sock_of(seen->sk)->rx, seen->src,
-			      seen->head + 1, seen->cid_len);
+	match = quic_rx_match(seen->fs, seen->src, seen->head + 1,
+			      seen->cid_len);
 	return match && match->flow == flow &&
 	       match->tuple.cid_len == seen->cid_len;
 }
@@ -294,12 +293,12 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 		return;
 	quic_rx_key_id_hold(key);
 	offload->rx_key = key;
-	offload->counts = &quic_sock_of(seen->sk)->rx.counts;
+	offload->counts = &seen->fs->counts;
 	offload->owner = seen->sk;
 	quic_offload_rx_describe(&offload->qkey, flow, key, seen);
 	quic_rx_watch_start(&dev->watch);
-	quic_offload_offer(&dev->slot, offload);
-	if (READ_ONCE(key->retired) || !quic_offload_rx_matches(flow, seen))
+	if (quic_offload_offer(&dev->slot, offload) &&
+	    (READ_ONCE(key->retired) || !quic_offload_rx_matches(flow, seen)))
 		quic_offload_drop(&dev->slot, key);
 }
 
@@ -343,8 +342,8 @@ static void quic_offload_rx_key_seen(struct quic_rx_flow *flow,
 
 	on = netdev->features & NETIF_F_HW_QUIC_RX &&
 	     quic_offload_has_room(netdev, QUICDEV_RX);
-	/* Not the flow's phases: the old key with this Key Phase is queued to be
-	 * deleted before this one is offered.
+	/* Not the flow's phases: the old key with this Key Phase is queued to
+	 * be deleted before this one is offered.
 	 */
 	if (!o && on && quic_offload_wanted(&dev->slot, NULL, key->gen & 1,
 					    netdev))
@@ -395,15 +394,21 @@ out:
 /**
  * quic_offload_rx_served - a device has opened packets
  * @flow: flow of the packets
- * @gen: key generation
+ * @ext: their extension
  * @n: number of packets with new numbers
+ *
+ * They may have been opened before the key has moved.
  *
  * Context: process.
  */
-void quic_offload_rx_served(struct quic_rx_flow *flow, u8 gen, unsigned int n)
+void quic_offload_rx_served(struct quic_rx_flow *flow,
+			    const struct quic_skb_ext *ext, unsigned int n)
 {
-	if (n)
-		quic_rx_watch_served(&flow->dev[quic_rx_slot(gen)].watch, n);
+	struct quic_rx_dev *dev = &flow->dev[quic_rx_slot(ext->key->key_gen)];
+
+	if (n && rcu_access_pointer(dev->slot.offload) ==
+		 quic_offload_of(ext->key))
+		quic_rx_watch_served(&dev->watch, n);
 }
 
 /**
@@ -440,8 +445,13 @@ void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 	rcu_read_lock();
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
 		o = rcu_dereference(flow->dev[i].slot.offload);
-		if (o && o->qkey.cid_len == cid_len &&
-		    !memcmp(o->qkey.cid, cid, cid_len))
+		/* Packets for nobody may have made the key leave already: there
+		 * may be others to offer it for.
+		 */
+		if (!o)
+			WRITE_ONCE(flow->dev[i].slot.tried, 0);
+		else if (o->qkey.cid_len == cid_len &&
+			 !memcmp(o->qkey.cid, cid, cid_len))
 			quic_offload_drop(&flow->dev[i].slot, o->rx_key);
 	}
 	rcu_read_unlock();
@@ -472,10 +482,30 @@ int quic_offload_rx_ifindex(const struct quic_rx_flow *flow, u8 gen)
 }
 
 /**
+ * quic_offload_rx_opened - an skb whose packets a device has opened takes a
+ *			    reference
+ * @qkey: key
+ *
+ * The driver may have packets for it before quic_dev_add() has returned.
+ *
+ * Context: any; the caller holds rcu_read_lock(), so that @qkey is there, but
+ * it may be about to be freed.
+ * Return: true; false if the device does not have the key any more.
+ */
+bool quic_offload_rx_opened(struct quicdev_key *qkey)
+{
+	struct quic_offload *o = quic_offload_of(qkey);
+
+	return READ_ONCE(o->state) != QUIC_OFFLOAD_OUT &&
+	       refcount_inc_not_zero(&o->ref);
+}
+
+/**
  * quic_offload_rx_key - the key that a device has opened packets with
  * @ext: extension of the packets
  *
- * Return: the key, valid as long as the packets; their flow may have lost it.
+ * Return: the key, to be compared with those of a flow: if it is none of them,
+ * it may be wiped. Valid as long as the packets.
  */
 const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext)
 {

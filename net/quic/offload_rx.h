@@ -8,6 +8,7 @@
 
 #include <net/quic.h>
 
+struct quic_rx_flows;
 struct quic_rx_watch;
 struct quic_tuple;
 struct sk_buff;
@@ -31,6 +32,7 @@ enum quic_rx_advice {
 /**
  * struct quic_rx_seen - packets that software has opened
  * @sk: socket
+ * @fs: flows of the socket
  * @skb: the packets, in the receive queue
  * @src: their source
  * @head: first byte and connection ID, by which their flow was found
@@ -41,6 +43,7 @@ enum quic_rx_advice {
  */
 struct quic_rx_seen {
 	struct sock *sk;
+	struct quic_rx_flows *fs;
 	const struct sk_buff *skb;
 	const struct quic_tuple *src;
 	const u8 *head;

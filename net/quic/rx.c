@@ -426,6 +426,7 @@ static void quic_rx_run_commit(const struct quic_rx *rx,
 {
 	struct quic_rx_seen seen = {
 		.sk		= rx->sk,
+		.fs		= rx->fs,
 		.skb		= rx->urx->skb,
 		.src		= &rx->src,
 		.head		= run->head,
@@ -786,7 +787,8 @@ static bool quic_rx_opened_describe(struct quic_rx *rx,
 	p->status = QUIC_RX_KEY_LIMIT;
 	if (quic_rx_flow_expired(o->flow, 0)) {
 		/* Each packet would be protected again */
-		quic_offload_rx_stop(o->ext);
+		if (!rx->urx->peek)
+			quic_offload_rx_stop(o->ext);
 		return true;
 	}
 	p->status = QUIC_RX_NOT_TRIED;
@@ -800,8 +802,8 @@ static bool quic_rx_opened_describe(struct quic_rx *rx,
 	return true;
 }
 
-/* If the user gets every packet as the device has opened it, the skb is copied in
- * one go. Otherwise each is copied, or sealed again in a copy, by itself.
+/* If the user gets every packet as the device has opened it, the skb is copied
+ * in one go. Otherwise each is copied, or sealed again in a copy, by itself.
  */
 static int quic_rx_opened_copy(const struct quic_rx *rx,
 			       const struct quic_rx_opened *o)
@@ -823,7 +825,7 @@ static int quic_rx_opened_copy(const struct quic_rx *rx,
 
 static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
 {
-	unsigned int i;
+	unsigned int slot, i;
 	int err;
 
 	for (i = 0; i < rx->layout.npkts; i++) {
@@ -835,9 +837,9 @@ static int quic_rx_opened_all(struct quic_rx *rx, struct quic_rx_opened *o)
 		err = put_cmsg(rx->urx->msg, SOL_UDP, UDP_QUIC_DECRYPT,
 			       quic_rx_cmsg_len(rx), rx->packets);
 	if (!err && !rx->urx->peek) {
+		slot = quic_rx_slot(o->key->gen);
 		quic_rx_count(rx);
-		quic_offload_rx_served(o->flow, o->key->gen,
-				       o->keys.fresh[quic_rx_slot(o->key->gen)]);
+		quic_offload_rx_served(o->flow, o->ext, o->keys.fresh[slot]);
 	}
 	return err;
 }

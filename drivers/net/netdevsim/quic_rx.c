@@ -252,8 +252,8 @@ static bool nsim_quic_hand_over(struct nsim_quic_key *key,
 	return true;
 }
 
-/* Return the bytes of payload, -ENOENT if the packet is not for this key, or
- * another error.
+/* Return the bytes of payload, -ENOENT if the packet is not for this key,
+ * -EAGAIN if it could not be handed over, or another error.
  */
 static int nsim_quic_open_locked(struct nsim_quic_key *key,
 				 struct nsim_quic_pkt *pkt)
@@ -275,7 +275,7 @@ static int nsim_quic_open_locked(struct nsim_quic_key *key,
 	if (err)
 		return err;
 	if (!nsim_quic_hand_over(key, pkt, pn))
-		return -ENOMEM;
+		return -EAGAIN;
 	key->next = max(key->next, pn + 1);
 	return pkt->len - hdr_len - QUIC_TAG_SIZE;
 }
@@ -330,7 +330,8 @@ static void nsim_quic_rx_pkt(struct netdevsim *ns, struct nsim_quic_pkt *pkt)
 	if (nsim_quic_fault(&ns->quic.rx_corrupt))
 		pkt->data[pkt->len - 1] ^= 1;
 	ret = nsim_quic_rx_keys(ns, pkt);
-	if (ret == -ENOENT)
+	/* No key, or one that leaves, or no memory to hand over the packet */
+	if (ret == -ENOENT || ret == -EAGAIN)
 		return;
 	if (ret < 0) {
 		nsim_quic_count(ns, NSIM_QUIC_RX_ERR, 1);
@@ -401,7 +402,9 @@ void nsim_quic_rx_add(struct nsim_quic_key *key)
 	atomic_inc(&ns->quic.nr_rx_keys);
 }
 
-/* Takes no packets when this returns */
+/* Packets that arrive do not find the key when this returns; for others see
+ * nsim_quic_key_free().
+ */
 void nsim_quic_rx_del(struct nsim_quic_key *key)
 {
 	struct netdevsim *ns = key->ns;

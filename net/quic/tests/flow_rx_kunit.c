@@ -298,8 +298,8 @@ static void quic_test_rx_fresh(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, keys.fresh[2]);
 }
 
-/* Whoever goes through the sockets of a namespace looks for the number after the
- * one of a socket: this must not be 0
+/* Whoever goes through the sockets of a namespace looks for the number after
+ * the one of a socket: this must not be 0
  */
 static void quic_test_sock_numbers(struct kunit *test)
 {

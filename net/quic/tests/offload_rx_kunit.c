@@ -83,13 +83,24 @@ static struct sk_buff *quic_test_rx_skb(struct kunit *test)
 	return skb;
 }
 
+static bool quic_test_rx_open(struct sk_buff *skb, struct quic_offload *o,
+			      u64 pn)
+{
+	bool opened;
+
+	rcu_read_lock();
+	opened = quicdev_opened(skb, &o->qkey, pn);
+	rcu_read_unlock();
+	return opened;
+}
+
 static struct sk_buff *quic_test_rx_opened(struct kunit *test,
 					   struct quic_offload *o, u64 pn)
 {
 	struct sk_buff *skb = quic_test_rx_skb(test);
 
 	skb->dev = init_net.loopback_dev;
-	KUNIT_ASSERT_TRUE(test, quicdev_opened(skb, &o->qkey, pn));
+	KUNIT_ASSERT_TRUE(test, quic_test_rx_open(skb, o, pn));
 	return skb;
 }
 
@@ -199,13 +210,23 @@ static void quic_test_rx_leaving(struct kunit *test)
 	struct sk_buff *skb = quic_test_rx_skb(test);
 
 	quic_test_rx_key_stays = false;
-	KUNIT_EXPECT_FALSE(test, quicdev_opened(skb, &o->qkey, 0));
+	KUNIT_EXPECT_FALSE(test, quic_test_rx_open(skb, o, 0));
 	quic_test_rx_key_stays = true;
 	KUNIT_EXPECT_EQ(test, 0, quic_test_rx_refs);
 	KUNIT_EXPECT_FALSE(test, skb_is_decrypted(skb));
 	KUNIT_EXPECT_FALSE(test, skb_ext_exist(skb, SKB_EXT_QUIC));
-	KUNIT_EXPECT_TRUE(test, quicdev_opened(skb, &o->qkey, 0));
+	KUNIT_EXPECT_TRUE(test, quic_test_rx_open(skb, o, 0));
 	KUNIT_EXPECT_EQ(test, 1, quic_test_rx_refs);
+
+	o->state = QUIC_OFFLOAD_IN;
+	KUNIT_EXPECT_FALSE(test, quic_offload_rx_opened(&o->qkey));
+	refcount_set(&o->ref, 1);
+	KUNIT_EXPECT_TRUE(test, quic_offload_rx_opened(&o->qkey));
+	o->state = QUIC_OFFLOAD_NEW;
+	KUNIT_EXPECT_TRUE(test, quic_offload_rx_opened(&o->qkey));
+	o->state = QUIC_OFFLOAD_OUT;
+	KUNIT_EXPECT_FALSE(test, quic_offload_rx_opened(&o->qkey));
+	KUNIT_EXPECT_EQ(test, 3, refcount_read(&o->ref));
 }
 
 /* What a device has opened is never transmitted */

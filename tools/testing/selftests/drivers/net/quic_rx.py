@@ -324,6 +324,8 @@ def open_limit(cfg):
     check(traffic, lost=0, bad=0, plain=0, duplicate=0, errors=0,
           auth_failed=5, key_limit=50, opened=45)
     check(traffic, QuicRxKeyLimit=50)
+    # It does not open for nothing
+    ksft_ge(60, traffic["rx_quic_decrypted_packets"], "opened by the device")
 
 
 @ksft_variants([
