@@ -241,37 +241,27 @@ static size_t open_len(struct conn *conn, size_t cid_len, size_t *stride,
 	return 0;
 }
 
-/* A path's first packet: whose secret opens it? */
-static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
+/* Whose secret opens a packet with a connection ID of @cid_len bytes? */
+static size_t open_with(struct path *path, size_t cid_len, const uint8_t *pkt,
+			size_t len)
 {
 	struct conn *conn = &conns[n_conns];
-	size_t i, n, cid_len = path->cid_len;
 	unsigned int c;
-	bool v2;
+	size_t i, n;
 
-	for (i = 0; i < n_conns && !path->conn; i++) {
-		for (n = 0; n <= 20; n++) {
-			size_t ret, l = cid_len <= 20 ? cid_len : n;
-
-			ret = open_len(&conns[i], l, &path->stride, pkt, len);
-			if (ret) {
-				path->conn = &conns[i];
-				path->cid_len = l;
-				return ret;
-			}
-			if (cid_len <= 20)
-				break;
+	for (i = 0; i < n_conns; i++) {
+		n = open_len(&conns[i], cid_len, &path->stride, pkt, len);
+		if (n) {
+			path->conn = &conns[i];
+			return n;
 		}
 	}
-	if (cid_len > 20 || n_conns == MAX_CONNS)
-		return 0;
-	for (i = n_secrets; i-- > 0;) {
+	for (i = n_conns == MAX_CONNS ? 0 : n_secrets; i-- > 0;) {
 		for (c = 0; c < N_CIPHERS * 2; c++) {
-			v2 = c & 1;
 			if (secret_used[i] ||
 			    secrets[i].len != ciphers[c / 2].secret_len)
 				continue;
-			init_conn(conn, &secrets[i], c / 2, v2);
+			init_conn(conn, &secrets[i], c / 2, c & 1);
 			n = open_len(conn, cid_len, &path->stride, pkt, len);
 			if (!n)
 				continue;
@@ -282,6 +272,23 @@ static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
 		}
 	}
 	return 0;
+}
+
+/* A path's first packet, or one of another connection on the same path. It may
+ * have overtaken the long headers that say how long its connection ID is.
+ */
+static size_t open_new(struct path *path, const uint8_t *pkt, size_t len)
+{
+	size_t l, n = 0;
+
+	if (path->cid_len <= 20)
+		n = open_with(path, path->cid_len, pkt, len);
+	for (l = 0; l <= 20 && !n; l++) {
+		n = open_with(path, l, pkt, len);
+		if (n)
+			path->cid_len = l;
+	}
+	return n;
 }
 
 static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *val)

@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ struct flow {
 };
 
 static struct flow *flows;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* of flows */
 static bool stand_in;		/* the kernel has no quic-crypto */
 
 static int env(const char *name)
@@ -239,7 +241,7 @@ static int attach(int fd, const void *name, socklen_t len)
 }
 
 /* Options of connections */
-static int set_connection(int fd, int name, const void *val)
+static int set_connection_locked(int fd, int name, const void *val)
 {
 	switch (name) {
 	case UDP_QUIC_ADD_TX_CONNECTION:
@@ -251,6 +253,16 @@ static int set_connection(int fd, int name, const void *val)
 	default:
 		return rx_del(fd, val);
 	}
+}
+
+static int set_connection(int fd, int name, const void *val)
+{
+	int ret;
+
+	pthread_mutex_lock(&lock);
+	ret = set_connection_locked(fd, name, val);
+	pthread_mutex_unlock(&lock);
+	return ret;
 }
 
 /* Is this call of UDP_QUIC_ADD_TX_CONNECTION to fail? */
@@ -383,14 +395,13 @@ static size_t make_room(uint8_t *buf, size_t len, size_t gso)
 static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 			   const struct quic_tx_ancillary_data *anc)
 {
-	struct flow *flow = *flow_find(fd, anc->flow_id, false);
-	static uint8_t buf[65536];
+	static __thread uint8_t buf[65536];
 	struct iovec iov = { .iov_base = buf };
 	struct msghdr copy = *msg;
 	size_t i, n, passed;
+	struct flow *flow;
+	int ret;
 
-	if (!flow)
-		return fail(ENOENT);
 	for (i = 0; i < msg->msg_iovlen; i++) {
 		n = msg->msg_iov[i].iov_len;
 		if (n > sizeof(buf) - iov.iov_len)
@@ -402,8 +413,12 @@ static ssize_t send_sealed(int fd, const struct msghdr *msg, int flags,
 	passed = iov.iov_len;
 	if (!(anc->flags & QUIC_TX_TAG_ROOM))
 		iov.iov_len = make_room(buf, iov.iov_len, n);
-	if (seal(flow, anc->conn_id_length, anc->next_pkt_num, buf,
-		 iov.iov_len, n))
+	pthread_mutex_lock(&lock);
+	flow = *flow_find(fd, anc->flow_id, false);
+	ret = flow ? seal(flow, anc->conn_id_length, anc->next_pkt_num, buf,
+			  iov.iov_len, n) : fail(ENOENT);
+	pthread_mutex_unlock(&lock);
+	if (ret)
 		return -1;
 	copy.msg_iov = &iov;
 	copy.msg_iovlen = 1;
@@ -443,10 +458,12 @@ static bool has_rx_flows(int fd)
 {
 	struct flow *flow;
 
+	pthread_mutex_lock(&lock);
 	for (flow = flows; flow; flow = flow->next)
 		if (flow->socket == inode(fd) && flow->receives)
-			return true;
-	return false;
+			break;
+	pthread_mutex_unlock(&lock);
+	return flow;
 }
 
 /* The flow that has the connection ID of a packet */
@@ -479,7 +496,7 @@ static void rx_open_payload(struct flow *flow, uint8_t *pkt, size_t len,
 	bool next = !!(hdr[0] & 4) != (flow->gen & 1);
 	uint8_t gen = flow->gen + next;
 	const struct quic_pkt_keys *keys = &flow->keys[gen % N_GENS];
-	static uint8_t plain[65536];
+	static __thread uint8_t plain[65536];
 
 	if (!keys->cipher) {
 		memcpy(pkt, hdr, hdr_len);
@@ -574,8 +591,8 @@ static size_t gro_size(struct msghdr *msg, size_t len)
 
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	static struct quic_rx_packet packets[N_PACKETS];
-	static uint8_t buf[65536];
+	static __thread struct quic_rx_packet packets[N_PACKETS];
+	static __thread uint8_t buf[65536];
 	struct msghdr copy = *msg;
 	char control[512];
 	size_t off, n, size;
@@ -591,9 +608,11 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 		return ret;
 	copy_pieces(msg, buf, ret, false);
 	size = gro_size(&copy, ret);
+	pthread_mutex_lock(&lock);
 	for (off = 0, n = 0; off < (size_t)ret; off += size, n++)
 		rx_open(fd, buf + off,
 			ret - off < size ? ret - off : size, &packets[n]);
+	pthread_mutex_unlock(&lock);
 	copy_pieces(msg, buf, ret, true);
 	msg->msg_namelen = copy.msg_namelen;
 	msg->msg_flags = copy.msg_flags;
