@@ -249,7 +249,8 @@ tools()
 {
 	local src=/usr/src/quic
 	as_root mkdir -p "$root$src/include/linux"
-	as_root rsync -rpt "$TOP/lib/" "$root$src/"
+	as_root rsync -rpt --exclude=/quinn-quic-kernel/target "$TOP/lib/" \
+		"$root$src/"
 	as_root rsync -t "$OUT"/headers/include/linux/{quic,udp}.h \
 		"$root$src/include/linux/"
 	as_root chroot "$root" make -C "$src"

@@ -4,10 +4,12 @@
 # User Mode Linux on the guest root: the tests of lib, the demo with small files,
 # with and without a device, and the kernel's own UDP tests as they are and with
 # the ULP attached to their sockets. Results in $OUT/results/interop-*.tap.
-# TEST=NAME runs one of the first; TEST=aioquic:key_limit one test of it.
+# TEST=NAME runs one of the first; TEST=aioquic:key_limit one test of it. TEST=quinn
+# needs 600 MB more in the guest root, so it runs only when it is named.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
+. "$(dirname "$0")/rust.sh"
 
 rm -f "$RES"/interop*.tap
 
@@ -33,6 +35,7 @@ udp_tests()
 provision_root
 "$TOP/scripts/kernel.sh" uml
 "$TOP/scripts/selftests.sh"
+[[ ${TEST:-} != quinn && ${TEST:-} != quinn:* ]] || provision_rust
 guest_debug
 
 demo="cd /usr/src/quic && DEMO_MB=5 DEMO_PY_MB=2"
@@ -42,6 +45,7 @@ list="
 900 interposer-sends cd /usr/src/quic && ./test-offload.sh tx
 900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
 1800 aioquic cd /usr/src/quic && ./aioquic_kernel/test.sh
+1800 quinn cd /usr/src/quic && ./quinn-quic-kernel/test.sh
 900 demo $demo ./demo-guest.sh
 900 demo-netdevsim $demo DEMO_DEV=netdevsim ./demo-guest.sh"
 
@@ -63,7 +67,7 @@ guests=(interop)
 if [ -n "${TEST:-}" ]; then
 	selected "$TEST" | guest_tests interop kunit.enable=0
 else
-	sed 1d <<<"$list" | guest_tests interop kunit.enable=0
+	sed '1d; / quinn /d' <<<"$list" | guest_tests interop kunit.enable=0
 	udp_tests | guest_tests interop-udp kunit.enable=0
 	guests+=(interop-udp)
 fi

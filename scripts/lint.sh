@@ -353,7 +353,8 @@ shell()
 spelling()
 {
 	# names in lines of the kernel that a patch shows, and in a Makefile
-	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell -L crate,ende,extraversion,iif,quicly,usin
+	cd "$TOP" && ours . | grep -v '^\.git' | xargs codespell \
+		-L crate,ende,extraversion,iif,keypair,quicly,usin
 }
 
 python()
