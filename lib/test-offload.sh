@@ -69,7 +69,7 @@ opened() {
 			says "$counter: $(value "$rx" rx_${counter}_packets)" ||
 			return 1
 	done
-	[ $rx_unread -ge 0 ] && [ $rx_unread -lt 20 ] &&
+	[ $rx_unread -ge 0 ] && [ $rx_unread -lt $max_unread ] &&
 		[ "$rx_overrun" -eq 0 ] && return
 	says "they do not add up"
 }
@@ -517,6 +517,7 @@ t_rx_packet_loss() {
 # before it leaves.
 t_rx_bad_network() {
 	both_sides
+	max_unread=100
 	tc qdisc add dev lo root netem delay 2ms 1ms loss 2% duplicate 1% \
 		reorder 25% || return 4
 	begin && down file && end && kernel_opened server &&

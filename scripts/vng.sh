@@ -19,7 +19,10 @@ step bpftrace "bpftrace in the guest root" provision_bpftrace
 probe_kvm
 
 slow=
-[ "$qemu_kvm" = 1 ] || slow="KSFT_MACHINE_SLOW=yes "
+if [ "$qemu_kvm" != 1 ]; then
+	slow="KSFT_MACHINE_SLOW=yes "
+	guest_limit=9000
+fi
 
 # not a part of the root for all targets: it comes with a compiler
 provision_bpftrace()
@@ -42,7 +45,7 @@ list()
 	fi
 	grep ' net:' "$OUT/selftests/list"
 	cat <<-END
-	900 ops:bpftrace /usr/src/quic/ops/test_bpftrace.sh /mnt/selftests
+	2400 ops:bpftrace /usr/src/quic/ops/test_bpftrace.sh /mnt/selftests
 	600 drivers/net:quic ${slow}../drivers/net/quic.py -t 'wire.4*'
 	1200 drivers/net:quic_events ${slow}../drivers/net/quic_events.py -t threads -t 'unregister_load*' -t down_up -t 'module_unload*'
 	END
