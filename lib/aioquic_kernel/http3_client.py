@@ -69,6 +69,13 @@ class Client(QuicConnectionProtocol):
                 self._loop.call_later(seconds, again)
         self._loop.call_later(seconds, again)
 
+    def when_sealed(self, packets, call, *args):
+        """Call once, when the kernel has sealed so many packets"""
+        if self._transport.stats.kernel_packets >= packets:
+            call(*args)
+        elif not self._closed.is_set():
+            self._loop.call_later(0.005, self.when_sealed, packets, call, *args)
+
     def move(self, new_connection_id):
         """Another socket, so another port: a migration, or as if a NAT did that."""
         if new_connection_id:
@@ -85,9 +92,9 @@ def arguments():
     parser.add_argument("--v2", action="store_true", help="QUIC version 2")
     parser.add_argument("--key-update", type=float, metavar="SECONDS",
                         help="update the keys so often")
-    parser.add_argument("--migrate", type=float, metavar="SECONDS",
-                        help="move to another port after so long")
-    parser.add_argument("--rebind", type=float, metavar="SECONDS",
+    parser.add_argument("--migrate", type=int, metavar="PACKETS",
+                        help="move to another port when the kernel has sealed so many")
+    parser.add_argument("--rebind", type=int, metavar="PACKETS",
                         help="the same, with the same connection ID, like a NAT")
     parser.add_argument("--no-kernel", action="store_true", help="aioquic only")
     parser.add_argument("--stats", help="file for the counters, at the end")
@@ -115,9 +122,9 @@ async def main(options):
         stats = client._transport.stats
         if options.key_update:
             client.every(options.key_update, client._quic.update_keys)
-        for seconds, new_id in (options.migrate, True), (options.rebind, False):
-            if seconds:
-                client._loop.call_later(seconds, client.move, new_id)
+        for packets, new_id in (options.migrate, True), (options.rebind, False):
+            if packets:
+                client.when_sealed(packets, client.move, new_id)
         with open(options.file, "wb") as out:
             await client.request(options.url, b"POST" if body else b"GET", body, out)
     if options.stats:
