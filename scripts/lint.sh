@@ -57,6 +57,29 @@ checkpatch_mail()
 		checkpatch -
 }
 
+# all mails at once, as many at a time as there are CPUs; for checkpatch_said()
+checkpatch_mails()
+{
+	local m out
+	mkdir -p "$lint/checkpatch"
+	for m in "$lint"/series/*/*.patch; do
+		while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do
+			wait -n || true
+		done
+		out=$lint/checkpatch/${m##*/series/}
+		mkdir -p "${out%/*}"
+		{ checkpatch_mail "$m" && : >"$out.ok"; } >"$out" 2>&1 &
+	done
+	wait
+}
+
+checkpatch_said()	# MAIL
+{
+	local out=$lint/checkpatch/${1##*/series/}
+	cat "$out"
+	[ -e "$out.ok" ]
+}
+
 checkpatch_trace()
 {
 	checkpatch --ignore=OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT \
@@ -462,7 +485,7 @@ examples()
 
 need "lint" codespell shellcheck python3-sphinx python3-ply python3-git \
 	python3-jsonschema python3-yaml g++-multilib
-rm -rf "$lint"/{checked,so-far,series} "$tap"
+rm -rf "$lint"/{checked,so-far,series,checkpatch} "$tap"
 echo "TAP version 13" | tee "$tap"
 try "the series is complete and applies by git am" \
 	"$TOP/scripts/series.sh" unsigned "$lint/series"
@@ -475,6 +498,7 @@ step lint-prepare "preparing it for W=1 and sparse" \
 	in_lint prepare
 step lint-headers "making the uapi headers for user space" our_headers
 baseline
+step lint-checkpatch "checkpatch on each patch" checkpatch_mails
 
 for m in "$lint"/series/*/*.patch; do
 	name=${m#"$lint/series/"} name=${name%.patch}
@@ -482,7 +506,7 @@ for m in "$lint"/series/*/*.patch; do
 	patch -d "$tree" -p1 -s -F0 -N --no-backup-if-mismatch <"$m" ||
 		die "$name does not apply"
 	sed -n 's,^+++ b/,,p' "$m" | tee "$lint/touched" >>"$lint/so-far"
-	try "checkpatch $name" checkpatch_mail "$m"
+	try "checkpatch $name" checkpatch_said "$m"
 	if [ "$when" = each ] && is_kernel "$lint/touched"; then
 		try "W=1 and sparse $name" files_build "$lint/touched"
 	fi
