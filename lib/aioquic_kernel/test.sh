@@ -333,16 +333,17 @@ t_key_update_by_both() {
 }
 
 # Lost, out of order and doubled on the way. What is lost has been sent.
+# aioquic drops what overtakes the end of the handshake: it has no key yet.
 t_bad_network() {
 	max_unread=100
 	tc qdisc add dev lo root netem delay 2ms 1ms loss 2% duplicate 1% \
 		reorder 25% || return 4
 	begin && serve --key-update 0.3 && down && end &&
 		opened server && opened client && counted &&
-		[ "$(stats rx_failed_packets)" -eq 0 ] &&
+		[ "$(stats rx_failed_packets)" -le 3 ] &&
 		begin && serve --key-update 0.3 && up && end &&
 		opened server && opened client && counted &&
-		[ "$(stats rx_failed_packets)" -eq 0 ] &&
+		[ "$(stats rx_failed_packets)" -le 3 ] &&
 		[ "$(stats library_packets)" -le 20 ] &&
 		[ "$(stats fallback_packets)" -eq 0 ]
 	status=$?
