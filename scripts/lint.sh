@@ -63,6 +63,7 @@ checkpatch_mails()
 	local m out
 	mkdir -p "$lint/checkpatch"
 	for m in "$lint"/series/*/*.patch; do
+		[[ $m != */0000-* ]] || continue
 		while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do
 			wait -n || true
 		done
