@@ -266,7 +266,7 @@ in_makefile()
 # may be relative to the directory of the objects.
 seen()
 {
-	grep -rqF --include='.*.cmd' "/linux/$1" "$lint/out/${1%%/*}"
+	grep -rqF --include='.*.cmd' "/linux/$1" "$lint/out"
 }
 
 new_files_in_makefiles()	# FILE...

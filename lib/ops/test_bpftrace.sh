@@ -29,12 +29,9 @@ shows()
 
 	# two numbers
 	[ "$2" != quic-drops ] || read -ra args <<<"$reasons"
-	cat >"$tmp/command" <<-END
-	#!/bin/sh
-	cd "$selftests/net" && exec $3 >"$tmp/said" 2>&1
-	END
-	chmod +x "$tmp/command"
-	bpftrace -c "$tmp/command" "$dir/$2.bt" "${args[@]}" >"$tmp/out" 2>&1
+	echo "cd '$selftests/net' && exec $3 >'$tmp/said' 2>&1" >"$tmp/command"
+	bpftrace -c "/bin/sh $tmp/command" "$dir/$2.bt" "${args[@]}" \
+		>"$tmp/out" 2>&1
 	grep -qE "$1" "$tmp/out" || { cat "$tmp/said" >>"$tmp/out"; return 1; }
 }
 

@@ -757,7 +757,7 @@ static int quic_rx_opened_wire(const struct quic_rx *rx,
 }
 
 static int quic_rx_opened_untold(const struct quic_rx *rx,
-				  const struct quic_rx_opened *o)
+				 const struct quic_rx_opened *o)
 {
 	unsigned int i;
 	int err = 0;
