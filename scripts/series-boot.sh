@@ -3,13 +3,16 @@
 #
 # Apply the mails of the series one after the other to the pristine source,
 # compile User Mode Linux after each, boot it, and try UDP, netdevsim and what
-# KUnit tests there are by then. By hand: the first kernel takes minutes. Results
-# in $OUT/results/series-boot-*.tap.
+# KUnit tests there are by then. By hand: the first kernel takes minutes, and all
+# of them an hour or two. A patch that has passed on top of the same patches is
+# not tried again, so a run that was interrupted goes on where it was. Results in
+# $OUT/results/series-boot-*.tap.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 
 work=$OUT/boot
+passed=$work/passed
 rm -f "$RES"/series-boot*.tap
 
 pristine()
@@ -24,10 +27,10 @@ one()
 {
 	local name=series-boot-$2 log status=0
 
-	# patch replaces files, so that those of the pristine source stay
-	patch -d "$work/linux" -p1 -s -F0 -N --no-backup-if-mismatch <"$1" ||
-		die "$1 does not apply"
-	"$TOP/scripts/kernel.sh" boot
+	"$TOP/scripts/kernel.sh" boot || {
+		echo "not ok 1 $2 compiles" | tee "$RES/$name.tap"
+		return 1
+	}
 	guest_job "$name" kunit.enable=1 kunit.filter_glob='quic*' <<-'END'
 	exec python3 - <<'PY'
 	import os, socket, time
@@ -57,17 +60,36 @@ one()
 		[ $status = 0 ] || echo -n "not "
 		echo "ok 1 $2 boots and works"
 	} | tee "$RES/$name.tap"
-	results kernel "$log" | tee "$RES/$name-kernel.tap" || true
-	results kunit "$log" >"$RES/$name-kunit.tap" || true
+	results kernel "$log" | tee "$RES/$name-kernel.tap" || status=1
+	grep -q 'KTAP version' "$log" || return $status
+	results kunit "$log" >"$RES/$name-kunit.tap" || status=1
+	return $status
+}
+
+# next MAIL NAME: a patch, unless it has passed on top of the same patches
+next()
+{
+	# patch replaces files, so that those of the pristine source stay
+	patch -d "$work/linux" -p1 -s -F0 -N --no-backup-if-mismatch <"$1" ||
+		die "$1 does not apply"
+	id=$( (echo "$id" && sed -n '/^diff /,/^-- $/p' "$1") | sha256sum)
+	if grep -qxF "$id" "$passed"; then
+		echo "ok 1 $2 has booted and worked before" |
+			tee "$RES/series-boot-$2.tap"
+	elif one "$1" "$2"; then
+		echo "$id" >>"$passed"
+	fi
 }
 
 mkdir -p "$work"
 "$TOP/scripts/series.sh" unsigned "$work/series"
 step boot-tree "copying the source" pristine
 guest_kernel=boot/uml
+id=$(kernel_release)
+touch "$passed"
 for mail in "$work"/series/*/*.patch; do
 	name=${mail#"$work/series/"} name=${name%.patch}
-	[[ $name == */0000-* ]] || one "$mail" "${name//\//-}"
+	[[ $name == */0000-* ]] || next "$mail" "${name//\//-}"
 done
 times_table
 results stage series-boot
