@@ -150,4 +150,19 @@ int quic_open_header(const struct quic_op *op, unsigned int i, u8 *buf,
 		     u64 expected);
 int quic_open(struct quic_op *op, unsigned int i, u8 *buf);
 
+/**
+ * quic_limit_near - does a key come near a limit?
+ * @limit: limit of RFC 9001 6.6
+ * @used: how much of it is used
+ * @more: how much more is about to be used
+ *
+ * Return: true if at most an eighth is left afterwards, and more was before.
+ */
+static inline bool quic_limit_near(u64 limit, u64 used, u64 more)
+{
+	u64 near = limit - limit / 8;
+
+	return used < near && used + more >= near;
+}
+
 #endif /* _NET_QUIC_CIPHER_H */

@@ -10,6 +10,7 @@
 
 #include "flow_rx.h"
 #include "net.h"
+#include "netlink.h"
 #include "offload.h"
 #include "trace.h"
 
@@ -209,6 +210,7 @@ static void quic_rx_flow_remove(struct quic_rx_flows *fs,
 {
 	struct quic_rx_match *match, *next;
 
+	quic_nl_notify_rx(fs, flow, QUIC_NL_DEL);
 	list_for_each_entry_safe(match, next, &flow->matches, list)
 		quic_rx_match_remove(fs, match);
 	if (flow->id)
@@ -272,12 +274,14 @@ static u8 quic_rx_flow_gen(struct quic_rx_flow *flow)
 }
 
 /* The flow exists: @info must be the generation after the current one */
-static int quic_rx_flow_add_gen(struct quic_rx_flow *flow,
+static int quic_rx_flow_add_gen(struct quic_rx_flows *fs,
+				struct quic_rx_flow *flow,
 				const struct quic_connection_info *info)
 {
 	u8 gen = info->conn_payload_key_gen;
 	struct quic_rx_key *key;
 	bool equal;
+	int err;
 
 	if (!quic_rx_flow_same(flow, info))
 		return -EADDRINUSE;
@@ -289,7 +293,10 @@ static int quic_rx_flow_add_gen(struct quic_rx_flow *flow,
 	}
 	if ((u8)(gen - quic_rx_flow_gen(flow)) != 1)
 		return -EINVAL;
-	return quic_rx_flow_set_key(flow, info);
+	err = quic_rx_flow_set_key(flow, info);
+	if (!err)
+		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+	return err;
 }
 
 /* Failures count for all keys of a connection: those who guess must not get
@@ -375,6 +382,7 @@ static int quic_rx_flow_add_new(struct quic_rx_flows *fs,
 	}
 	QUIC_INC_STATS(fs->net, CURR_RX_SW);
 	QUIC_INC_STATS(fs->net, RX_SW);
+	quic_nl_notify_rx(fs, flow, QUIC_NL_ADD);
 	return 0;
 }
 
@@ -403,7 +411,7 @@ int quic_rx_flow_add(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 	if (IS_ERR(flow))
 		err = PTR_ERR(flow);
 	else if (flow)
-		err = quic_rx_flow_add_gen(flow, info);
+		err = quic_rx_flow_add_gen(fs, flow, info);
 	else
 		err = quic_rx_flow_add_new(fs, tuple, info);
 	mutex_unlock(&fs->lock);
@@ -428,7 +436,10 @@ static int quic_rx_alias_add_locked(struct quic_rx_flows *fs,
 	match = quic_rx_match_find(fs, tuple);
 	if (match)
 		return match->flow == flow ? -EEXIST : -EADDRINUSE;
-	return quic_rx_match_add(fs, flow, tuple);
+	err = quic_rx_match_add(fs, flow, tuple);
+	if (!err)
+		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+	return err;
 }
 
 /**
@@ -453,7 +464,8 @@ int quic_rx_flow_add_alias(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 	return err;
 }
 
-static int quic_rx_flow_del_gen(struct quic_rx_flow *flow, u8 gen)
+static int quic_rx_flow_del_gen(struct quic_rx_flows *fs,
+				struct quic_rx_flow *flow, u8 gen)
 {
 	struct quic_rx_key *key = quic_rx_flow_hold_key(flow, gen);
 	bool mine;
@@ -465,8 +477,10 @@ static int quic_rx_flow_del_gen(struct quic_rx_flow *flow, u8 gen)
 	if (mine)
 		flow->key[quic_rx_slot(gen)] = NULL;
 	spin_unlock(&flow->lock);
-	if (mine)
+	if (mine) {
 		quic_rx_flow_retire(flow, key);
+		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+	}
 	quic_rx_key_put(key);
 	return mine ? 0 : -ENOKEY;
 }
@@ -485,6 +499,7 @@ static int quic_rx_flow_del_alias(struct quic_rx_flows *fs,
 	flow = match->flow;
 	quic_rx_match_remove(fs, match);
 	quic_offload_rx_unmatch(flow, tuple->cid, tuple->cid_len);
+	quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
 	return 0;
 }
 
@@ -504,7 +519,8 @@ static int quic_rx_flow_del_locked(struct quic_rx_flows *fs,
 	if (info->key.path_id && info->key.path_id != flow->path_id)
 		return -ENOENT;
 	if (info->key.flags & QUIC_CONN_GENERATION)
-		return quic_rx_flow_del_gen(flow, info->conn_payload_key_gen);
+		return quic_rx_flow_del_gen(fs, flow,
+					    info->conn_payload_key_gen);
 	quic_rx_flow_remove(fs, flow);
 	return 0;
 }

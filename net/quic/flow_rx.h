@@ -228,6 +228,13 @@ static inline u32 quic_rx_cid_lens(const struct quic_rx_flows *fs)
 	return READ_ONCE(fs->any.map) | READ_ONCE(fs->peer.map);
 }
 
+/* A packet has failed to open. Return true near the limit. */
+static inline bool quic_rx_flow_failed(struct quic_rx_flow *flow)
+{
+	return quic_limit_near(flow->limit,
+			       atomic64_inc_return(&flow->failed) - 1, 1);
+}
+
 /* May no more packets of the flow fail, once @more have failed? */
 static inline bool quic_rx_flow_expired(const struct quic_rx_flow *flow,
 					unsigned int more)

@@ -499,7 +499,8 @@ bool quic_key_equal(const struct quic_key *key, const u8 *secret, const u8 *iv)
  * @n: number of packets
  *
  * Context: process.
- * Return: 0, -EKEYEXPIRED if @key may not seal that many more packets (RFC 9001
+ * Return: 0, or 1 if @key comes near its limit, see quic_limit_near();
+ * -EKEYEXPIRED if @key may not seal that many more packets (RFC 9001
  * 6.6), -EALREADY as of quic_pn_reserve(), or -ENOKEY if the key has just been
  * removed.
  */
@@ -508,9 +509,11 @@ int quic_key_reserve(struct quic_key *key, u32 path_id,
 {
 	struct quic_key_tx *tx = &key->tx;
 	struct quic_path *path;
+	bool near;
 	int err;
 
 	spin_lock(&tx->lock);
+	near = quic_limit_near(tx->limit, tx->sealed, n);
 	path = quic_path_find(tx, path_id);
 	if (!path)
 		err = -ENOKEY;
@@ -521,7 +524,7 @@ int quic_key_reserve(struct quic_key *key, u32 path_id,
 	if (!err)
 		tx->sealed += n;
 	spin_unlock(&tx->lock);
-	return err;
+	return err ?: near;
 }
 
 /**

@@ -12,10 +12,18 @@
 #include "net.h"
 #include "netlink.h"
 #include "netlink_gen.h"
+#include "offload.h"
 #include "sock.h"
 
 /* A message: what flows have in common, three generations, 64 matches */
 #define QUIC_NL_MAX_FLOW	8192
+
+static const u8 quic_nl_cmd[] = {
+	[QUIC_NL_ADD]		= QUIC_CRYPTO_CMD_FLOW_ADD_NTF,
+	[QUIC_NL_UPDATE]	= QUIC_CRYPTO_CMD_FLOW_UPDATE_NTF,
+	[QUIC_NL_DEL]		= QUIC_CRYPTO_CMD_FLOW_DEL_NTF,
+	[QUIC_NL_LIMIT]		= QUIC_CRYPTO_CMD_FLOW_LIMIT_NTF,
+};
 
 /**
  * struct quic_nl_dump - how far a dump has come, in netlink_callback.ctx
@@ -30,16 +38,28 @@ struct quic_nl_dump {
 };
 
 /**
- * struct quic_nl_call - a call of the dump function
+ * struct quic_nl_msg - a message about a flow
  * @skb: filled in
+ * @net: network namespace
+ * @sock: socket of the flow
+ * @user_ns: namespace of the users that read it
+ */
+struct quic_nl_msg {
+	struct sk_buff *skb;
+	struct net *net;
+	struct quic_sock_id sock;
+	struct user_namespace *user_ns;
+};
+
+/**
+ * struct quic_nl_call - a call of the dump function
+ * @msg: message of the flow that is next
  * @cb: dump
- * @sock: socket whose flows are dumped
  * @ifindex: only flows with a key in this device; 0: all flows
  */
 struct quic_nl_call {
-	struct sk_buff *skb;
+	struct quic_nl_msg msg;
 	struct netlink_callback *cb;
-	const struct quic_sock_id *sock;
 	u32 ifindex;
 };
 
@@ -123,29 +143,29 @@ static int quic_nl_put_generations(struct sk_buff *skb,
 	return 0;
 }
 
-static int quic_nl_put_owner(const struct quic_nl_call *call,
+static int quic_nl_put_owner(const struct quic_nl_msg *msg,
 			     const struct quic_nl_flow *f)
 {
-	const struct sock *reader = NETLINK_CB(call->cb->skb).sk;
-	struct sk_buff *skb = call->skb;
+	struct sk_buff *skb = msg->skb;
 	uid_t uid;
 
 	if (nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_COOKIE,
-			 call->sock->cookie) ||
-	    nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_INO, call->sock->ino))
+			 msg->sock.cookie) ||
+	    nla_put_uint(skb, QUIC_CRYPTO_A_FLOW_SOCK_INO, msg->sock.ino))
 		return -EMSGSIZE;
 	if (!f->user)
 		return 0;
-	uid = from_kuid_munged(sk_user_ns(reader), quic_user_uid(f->user));
+	uid = from_kuid_munged(msg->user_ns, quic_user_uid(f->user));
 	return nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_UID, uid);
 }
 
-static int quic_nl_put_flow(const struct quic_nl_call *call,
+/* What flows of both directions have; their matches are to follow */
+static int quic_nl_put_flow(const struct quic_nl_msg *msg,
 			    const struct quic_nl_flow *f)
 {
-	struct sk_buff *skb = call->skb;
+	struct sk_buff *skb = msg->skb;
 
-	if (quic_nl_put_owner(call, f) ||
+	if (quic_nl_put_owner(msg, f) ||
 	    nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_DIRECTION, f->direction) ||
 	    nla_put_u16(skb, QUIC_CRYPTO_A_FLOW_CIPHER, f->cipher))
 		return -EMSGSIZE;
@@ -155,6 +175,60 @@ static int quic_nl_put_flow(const struct quic_nl_call *call,
 	    nla_put_u32(skb, QUIC_CRYPTO_A_FLOW_PATH_ID, f->path_id))
 		return -EMSGSIZE;
 	return quic_nl_put_generations(skb, &f->info);
+}
+
+static struct quic_nl_flow quic_nl_tx_flow(const struct quic_flow *flow)
+{
+	struct quic_nl_flow f = {
+		.direction	= QUIC_CRYPTO_DIRECTION_TX,
+		.id		= flow->id,
+		.path_id	= flow->path_id,
+		.cipher		= flow->hp.cipher->type,
+		.user		= flow->charge.user,
+	};
+
+	return f;
+}
+
+static struct quic_nl_flow quic_nl_rx_flow(struct quic_rx_flow *flow)
+{
+	struct quic_nl_flow f = {
+		.direction	= QUIC_CRYPTO_DIRECTION_RX,
+		.id		= flow->id,
+		.path_id	= flow->path_id,
+		.cipher		= flow->hp.cipher->type,
+		.user		= flow->charge.user,
+	};
+
+	quic_rx_flow_describe(flow, &f.info);
+	return f;
+}
+
+static int quic_nl_put_tx_flow(const struct quic_nl_msg *msg,
+			       const struct quic_nl_flow *f,
+			       const struct quic_flow *flow)
+{
+	int err = quic_nl_put_flow(msg, f);
+
+	if (err || flow->id)
+		return err;
+	return quic_nl_put_match(msg->skb, &flow->tuple);
+}
+
+/* The caller holds quic_rx_flows.lock */
+static int quic_nl_put_rx_flow(const struct quic_nl_msg *msg,
+			       const struct quic_nl_flow *f,
+			       const struct quic_rx_flow *flow)
+{
+	const struct quic_rx_match *match;
+	int err = quic_nl_put_flow(msg, f);
+
+	list_for_each_entry(match, &flow->matches, list) {
+		if (err)
+			break;
+		err = quic_nl_put_match(msg->skb, &match->tuple);
+	}
+	return err;
 }
 
 static bool quic_nl_in_device(const struct quic_nl_call *call,
@@ -171,29 +245,21 @@ static bool quic_nl_in_device(const struct quic_nl_call *call,
 	return false;
 }
 
-/* Begin the message of a flow; its matches are to follow */
-static void *quic_nl_begin(const struct quic_nl_call *call,
-			   const struct quic_nl_flow *f)
+static void *quic_nl_begin(const struct quic_nl_call *call)
 {
-	const struct genl_info *info = genl_info_dump(call->cb);
-	void *hdr;
+	void *hdr = genlmsg_iput(call->msg.skb, genl_info_dump(call->cb));
 
-	hdr = genlmsg_iput(call->skb, info);
-	if (!hdr)
-		return NULL;
-	genl_dump_check_consistent(call->cb, hdr);
-	if (!quic_nl_put_flow(call, f))
-		return hdr;
-	genlmsg_cancel(call->skb, hdr);
-	return NULL;
+	if (hdr)
+		genl_dump_check_consistent(call->cb, hdr);
+	return hdr;
 }
 
 static int quic_nl_end(const struct quic_nl_call *call, void *hdr, int err)
 {
 	if (err)
-		genlmsg_cancel(call->skb, hdr);
+		genlmsg_cancel(call->msg.skb, hdr);
 	else
-		genlmsg_end(call->skb, hdr);
+		genlmsg_end(call->msg.skb, hdr);
 	return err;
 }
 
@@ -202,54 +268,33 @@ static int quic_nl_dump_tx_flow(const struct quic_nl_call *call,
 				struct quic_flows *fs,
 				const struct quic_flow *flow)
 {
-	struct quic_nl_flow f = {
-		.direction	= QUIC_CRYPTO_DIRECTION_TX,
-		.id		= flow->id,
-		.path_id	= flow->path_id,
-		.cipher		= flow->hp.cipher->type,
-		.user		= flow->charge.user,
-	};
-	int err = 0;
+	struct quic_nl_flow f = quic_nl_tx_flow(flow);
 	void *hdr;
 
 	quic_flow_describe(fs, flow, &f.info);
 	if (!quic_nl_in_device(call, &f.info))
 		return 0;
-	hdr = quic_nl_begin(call, &f);
+	hdr = quic_nl_begin(call);
 	if (!hdr)
 		return -EMSGSIZE;
-	if (!flow->id)
-		err = quic_nl_put_match(call->skb, &flow->tuple);
-	return quic_nl_end(call, hdr, err);
+	return quic_nl_end(call, hdr,
+			   quic_nl_put_tx_flow(&call->msg, &f, flow));
 }
 
 /* The caller holds quic_rx_flows.lock */
 static int quic_nl_dump_rx_flow(const struct quic_nl_call *call,
 				struct quic_rx_flow *flow)
 {
-	struct quic_nl_flow f = {
-		.direction	= QUIC_CRYPTO_DIRECTION_RX,
-		.id		= flow->id,
-		.path_id	= flow->path_id,
-		.cipher		= flow->hp.cipher->type,
-		.user		= flow->charge.user,
-	};
-	const struct quic_rx_match *match;
-	int err = 0;
+	struct quic_nl_flow f = quic_nl_rx_flow(flow);
 	void *hdr;
 
-	quic_rx_flow_describe(flow, &f.info);
 	if (!quic_nl_in_device(call, &f.info))
 		return 0;
-	hdr = quic_nl_begin(call, &f);
+	hdr = quic_nl_begin(call);
 	if (!hdr)
 		return -EMSGSIZE;
-	list_for_each_entry(match, &flow->matches, list) {
-		err = quic_nl_put_match(call->skb, &match->tuple);
-		if (err)
-			break;
-	}
-	return quic_nl_end(call, hdr, err);
+	return quic_nl_end(call, hdr,
+			   quic_nl_put_rx_flow(&call->msg, &f, flow));
 }
 
 static int quic_nl_dump_tx(const struct quic_nl_call *call,
@@ -364,29 +409,173 @@ int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
 	struct nlattr *dev = info->attrs[QUIC_CRYPTO_A_FLOW_IFINDEX];
 	struct quic_crypto_net *qn = quic_crypto_net(genl_info_net(info));
 	struct quic_nl_dump *d = (struct quic_nl_dump *)cb->ctx;
-	struct quic_sock_id sock;
 	struct quic_nl_call call = {
-		.skb		= skb,
+		.msg.skb	= skb,
+		.msg.user_ns	= sk_user_ns(NETLINK_CB(cb->skb).sk),
 		.cb		= cb,
-		.sock		= &sock,
 		.ifindex	= dev ? nla_get_u32(dev) : 0,
 	};
+	struct quic_sock_id *sock = &call.msg.sock;
 	struct quic_sock *qs;
 	int err = 0;
 
 	NL_ASSERT_CTX_FITS(struct quic_nl_dump);
 	cb->seq = atomic_read(&qn->changes);
-	while (!err && (qs = quic_sock_next(qn, d->sock, &sock))) {
-		quic_nl_dump_at(d, sock.number);
-		if (quic_nl_wants_sock(cb, &sock))
+	while (!err && (qs = quic_sock_next(qn, d->sock, sock))) {
+		quic_nl_dump_at(d, sock->number);
+		if (quic_nl_wants_sock(cb, sock))
 			err = quic_nl_dump_sock(&call, qs, d);
 		quic_sock_put(qs);
 		if (err)
 			break;
-		quic_nl_dump_at(d, sock.number + 1);
+		quic_nl_dump_at(d, sock->number + 1);
 		err = quic_nl_dump_pause(skb);
 	}
 	return err;
+}
+
+/* Those who listen learn that they have missed a message that there is no memory
+ * for
+ */
+static void quic_nl_notify_end(const struct quic_nl_msg *msg, void *hdr,
+			       int err)
+{
+	if (err) {
+		nlmsg_free(msg->skb);
+		genl_set_err(&quic_crypto_nl_family, msg->net, 0,
+			     QUIC_CRYPTO_NLGRP_FLOWS, err);
+		return;
+	}
+	genlmsg_end(msg->skb, hdr);
+	genlmsg_multicast_netns(&quic_crypto_nl_family, msg->net, msg->skb, 0,
+				QUIC_CRYPTO_NLGRP_FLOWS, GFP_KERNEL);
+}
+
+/* Begin a notification; NULL if nobody listens or there is no memory. The socket
+ * is in use, or about to be destroyed.
+ */
+static void *quic_nl_notify_begin(struct quic_nl_msg *msg,
+				  struct quic_sock *qs,
+				  enum quic_nl_event event)
+{
+	void *hdr = NULL;
+
+	if (!genl_has_listeners(&quic_crypto_nl_family, msg->net,
+				QUIC_CRYPTO_NLGRP_FLOWS))
+		return NULL;
+	quic_sock_identify(qs, &msg->sock);
+	msg->user_ns = msg->net->user_ns;
+	msg->skb = genlmsg_new(QUIC_NL_MAX_FLOW, GFP_KERNEL);
+	if (msg->skb)
+		hdr = genlmsg_put(msg->skb, 0, 0, &quic_crypto_nl_family, 0,
+				  quic_nl_cmd[event]);
+	if (!hdr)
+		quic_nl_notify_end(msg, NULL, -ENOBUFS);
+	return hdr;
+}
+
+/**
+ * quic_nl_notify_tx - tell listeners about a flow that sends
+ * @fs: flows of the socket, whose lock the caller holds
+ * @flow: one of them
+ * @event: what has happened, or is about to happen to a flow that is removed
+ *
+ * Context: process, sleeps.
+ */
+void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
+		       enum quic_nl_event event)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, tx);
+	struct quic_nl_flow f = quic_nl_tx_flow(flow);
+	struct quic_nl_msg msg = { .net = fs->net };
+	void *hdr;
+
+	hdr = quic_nl_notify_begin(&msg, qs, event);
+	if (!hdr)
+		return;
+	quic_flow_describe(fs, flow, &f.info);
+	quic_nl_notify_end(&msg, hdr, quic_nl_put_tx_flow(&msg, &f, flow));
+}
+
+/**
+ * quic_nl_notify_rx - tell listeners about a flow that receives
+ * @fs: flows of the socket, whose lock the caller holds
+ * @flow: one of them
+ * @event: as of quic_nl_notify_tx()
+ *
+ * Context: process, sleeps.
+ */
+void quic_nl_notify_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
+		       enum quic_nl_event event)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, rx);
+	struct quic_nl_flow f;
+	struct quic_nl_msg msg = { .net = fs->net };
+	void *hdr;
+
+	hdr = quic_nl_notify_begin(&msg, qs, event);
+	if (!hdr)
+		return;
+	f = quic_nl_rx_flow(flow);
+	quic_nl_notify_end(&msg, hdr, quic_nl_put_rx_flow(&msg, &f, flow));
+}
+
+/**
+ * quic_nl_notify_tx_limit - tell listeners that a key may seal few packets more
+ * @fs: flows of the socket
+ * @flow: one of them; the caller holds a reference
+ * @key: its key; likewise
+ * @phase: Key Phase bit of @key
+ *
+ * A sender does not wait for quic_flows.lock: the message has this generation
+ * only.
+ *
+ * Context: process, sleeps.
+ */
+void quic_nl_notify_tx_limit(struct quic_flows *fs,
+			     const struct quic_flow *flow,
+			     struct quic_key *key, unsigned int phase)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, tx);
+	struct quic_nl_flow f = quic_nl_tx_flow(flow);
+	struct quic_info_generation *info = f.info.generations;
+	struct quic_nl_msg msg = { .net = fs->net };
+	void *hdr;
+
+	hdr = quic_nl_notify_begin(&msg, qs, QUIC_NL_LIMIT);
+	if (!hdr)
+		return;
+	quic_key_info(key, flow->path_id, info);
+	info->ifindex = quic_offload_ifindex(&flow->slot[phase].dev);
+	info->gen = READ_ONCE(flow->gen);
+	info->gen -= (info->gen ^ phase) & 1;
+	info->installed = 1;
+	quic_nl_notify_end(&msg, hdr, quic_nl_put_tx_flow(&msg, &f, flow));
+}
+
+/**
+ * quic_nl_notify_rx_limit - tell listeners that few more packets of a flow may
+ *			     fail to open
+ * @fs: flows of the socket
+ * @flow: one of them; the caller holds a reference
+ *
+ * A receiver does not wait for quic_rx_flows.lock: the message has no matches.
+ *
+ * Context: process, sleeps.
+ */
+void quic_nl_notify_rx_limit(struct quic_rx_flows *fs,
+			     struct quic_rx_flow *flow)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, rx);
+	struct quic_nl_flow f;
+	struct quic_nl_msg msg = { .net = fs->net };
+	void *hdr;
+
+	hdr = quic_nl_notify_begin(&msg, qs, QUIC_NL_LIMIT);
+	if (!hdr)
+		return;
+	f = quic_nl_rx_flow(flow);
+	quic_nl_notify_end(&msg, hdr, quic_nl_put_flow(&msg, &f));
 }
 
 /**

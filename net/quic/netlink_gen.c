@@ -30,6 +30,10 @@ static const struct genl_split_ops quic_crypto_nl_ops[] = {
 	},
 };
 
+static const struct genl_multicast_group quic_crypto_nl_mcgrps[] = {
+	[QUIC_CRYPTO_NLGRP_FLOWS] = { "flows", .flags = GENL_MCAST_CAP_NET_ADMIN, },
+};
+
 struct genl_family quic_crypto_nl_family __ro_after_init = {
 	.name		= QUIC_CRYPTO_FAMILY_NAME,
 	.version	= QUIC_CRYPTO_FAMILY_VERSION,
@@ -38,4 +42,6 @@ struct genl_family quic_crypto_nl_family __ro_after_init = {
 	.module		= THIS_MODULE,
 	.split_ops	= quic_crypto_nl_ops,
 	.n_split_ops	= ARRAY_SIZE(quic_crypto_nl_ops),
+	.mcgrps		= quic_crypto_nl_mcgrps,
+	.n_mcgrps	= ARRAY_SIZE(quic_crypto_nl_mcgrps),
 };

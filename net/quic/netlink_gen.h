@@ -17,6 +17,10 @@ int quic_crypto_nl_flow_get_start(struct netlink_callback *cb);
 int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
 				   struct netlink_callback *cb);
 
+enum {
+	QUIC_CRYPTO_NLGRP_FLOWS,
+};
+
 extern struct genl_family quic_crypto_nl_family;
 
 #endif /* _LINUX_QUIC_CRYPTO_GEN_H */

@@ -22,6 +22,7 @@
 
 #include "batch.h"
 #include "net.h"
+#include "netlink.h"
 #include "offload.h"
 #include "offload_rx.h"
 #include "sock.h"
@@ -282,8 +283,8 @@ static void quic_rx_failed(struct quic_rx *rx, struct quic_rx_run *run,
 	p->status = QUIC_RX_AUTH_FAILED;
 	if (rx->urx->peek)
 		run->failed++;
-	else
-		atomic64_inc(&run->flow->failed);
+	else if (quic_rx_flow_failed(run->flow))
+		quic_nl_notify_rx_limit(rx->fs, run->flow);
 }
 
 /* Open packet @i of a run in the buffer. The header of a packet without a key

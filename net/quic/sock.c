@@ -90,9 +90,15 @@ void quic_sock_release(struct quic_sock *qs)
 	quic_sock_put(qs);
 }
 
-/* The caller holds the lock of the array that has @qs: the socket is there */
-static void quic_sock_identify(const struct quic_sock *qs,
-			       struct quic_sock_id *id)
+/**
+ * quic_sock_identify - which socket is this?
+ * @qs: state of a socket
+ * @id: filled in
+ *
+ * Context: process; the caller uses the socket, or holds the lock of
+ * quic_crypto_net.socks, so that the socket is there.
+ */
+void quic_sock_identify(const struct quic_sock *qs, struct quic_sock_id *id)
 {
 	struct sock *sk = (struct sock *)qs->tx.sk;
 	u32 cookie[2];

@@ -66,6 +66,7 @@ static inline struct quic_sock *quic_sock_of(const struct sock *sk)
 struct quic_sock *quic_sock_alloc(struct sock *sk);
 void quic_sock_release(struct quic_sock *qs);
 void quic_sock_put(struct quic_sock *qs);
+void quic_sock_identify(const struct quic_sock *qs, struct quic_sock_id *id);
 struct quic_sock *quic_sock_next(struct quic_crypto_net *qn, u32 from,
 				 struct quic_sock_id *id);
 

@@ -20,6 +20,7 @@
 
 #include "batch.h"
 #include "net.h"
+#include "netlink.h"
 #include "offload.h"
 #include "sock.h"
 #include "trace.h"
@@ -185,22 +186,26 @@ static int quic_tx_seal(struct quic_tx *tx, struct quic_flow *flow)
 	struct quic_batch *b = &tx->batch;
 	struct quic_prot prot;
 	struct quic_key *key;
-	int err;
+	int near, err = 0;
 
 	key = quic_flow_get_key(flow, b->phase);
 	if (IS_ERR(key))
 		return PTR_ERR(key);
 
-	err = quic_key_reserve(key, flow->path_id, b->pkts, b->layout.npkts);
-	if (err)
+	near = quic_key_reserve(key, flow->path_id, b->pkts, b->layout.npkts);
+	if (near < 0) {
+		err = near;
 		goto out;
+	}
 	tx->device = quic_offload_xmit(tx->sk, flow, key, b);
-	if (tx->device)
-		goto out;
-	prot = quic_key_prot(key, flow->path_id, &flow->hp);
-	err = quic_seal(&prot, b);
+	if (!tx->device) {
+		prot = quic_key_prot(key, flow->path_id, &flow->hp);
+		err = quic_seal(&prot, b);
+	}
 	if (err)
 		quic_key_release(key, flow->path_id, b->pkts, b->layout.npkts);
+	else if (near)
+		quic_nl_notify_tx_limit(tx->fs, flow, key, b->phase);
 out:
 	quic_key_put(key);
 	return err;

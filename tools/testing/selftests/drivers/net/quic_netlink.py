@@ -17,8 +17,8 @@ from lib.py import NetNS, NlError, defer
 from net.lib.py.ynl import SPEC_PATH, YnlFamily
 
 SOL_UDP = 17
-UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX = 105, 106, 107, 108, 109
-CONN_ALIAS = 4
+UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX, DEL_RX = range(105, 111)
+CONN_GENERATION, CONN_ALIAS = 1, 4
 TX_TAG_ROOM, TX_FLOW_ID = 2, 4
 AES_GCM_128 = 51
 SO_COOKIE = 57
@@ -37,6 +37,16 @@ class QuicFamily(YnlFamily):
         return self.dump("flow-get", {k.replace("_", "-"): v
                                       for k, v in select.items()})
 
+    def heard(self, s):
+        """ Notifications about the flows of a socket that have arrived """
+        self.check_ntf()
+        # a list in older versions of the library
+        msgs = getattr(self.async_msg_queue, "queue", self.async_msg_queue)
+        got = [(m["name"], m["msg"]) for m in msgs
+               if m["msg"]["sock-cookie"] == cookie(s)]
+        msgs.clear()
+        return got
+
 
 def family():
     """ The family, or skip the test """
@@ -45,6 +55,33 @@ def family():
         return QuicFamily()
     except (NlError, KeyError) as exc:
         raise KsftSkipEx("the kernel has no family quic-crypto") from exc
+
+
+def listener():
+    """ The family, with notifications """
+    ynl = family()
+    ynl.ntf_subscribe("flows")
+    return ynl
+
+
+def sysctl(name, value):
+    """ Set a limit during the test """
+    path = f"/proc/sys/net/quic_crypto/{name}"
+    with open(path, encoding="ascii") as f:
+        old = f.read()
+
+    def write(what):
+        with open(path, "w", encoding="ascii") as f:
+            f.write(str(what))
+    write(value)
+    defer(write, old)
+
+
+def seal(s, number):
+    """ Send a packet of flow 1 """
+    anc = struct.pack("=QBBHI", number, TX_TAG_ROOM | TX_FLOW_ID, 2, 0, 1)
+    s.sendmsg([b"\x40id" + bytes([number]) + bytes(40)],
+              [(SOL_UDP, ENCRYPT, anc)], 0, ("127.0.0.1", 9))
 
 
 def info(flow_id=0, cid=b"", peer=None, gen=0, flags=0, path_id=0, key=KEY):
@@ -156,9 +193,7 @@ def test_packets() -> None:
     """ What was sealed is counted """
     ynl, s = family(), sock()
     s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
-    anc = struct.pack("=QBBHI", 41, TX_TAG_ROOM | TX_FLOW_ID, 2, 0, 1)
-    pkt = b"\x40id\x29" + bytes(40)
-    s.sendmsg([pkt], [(SOL_UDP, ENCRYPT, anc)], 0, ("127.0.0.1", 9))
+    seal(s, 41)
     flow, = mine(ynl, s)
     gen, = flow["generation"]
     ksft_eq(gen["packets"], 1)
@@ -258,12 +293,181 @@ def test_no_keys() -> None:
         ksft_true(secret not in data)
 
 
+def test_ntf_tx() -> None:
+    """ Listeners hear about flows that send """
+    ynl, s = listener(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1, key=b"a key of its own"))
+    seal(s, 5)
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1, gen=1,
+                                       key=b"another key: 16b"))
+    s.setsockopt(SOL_UDP, DEL_TX, info(flow_id=1, flags=CONN_GENERATION))
+    s.setsockopt(SOL_UDP, ADD_TX, info(cid=b"by tuple",
+                                       peer=("192.0.2.7", 4433),
+                                       key=b"the third key..."))
+    s.setsockopt(SOL_UDP, DEL_TX, info(flow_id=1))
+    got = ynl.heard(s)
+    ksft_eq([(name, [g["gen"] for g in flow["generation"]])
+             for name, flow in got],
+            [("flow-add-ntf", [0]), ("flow-update-ntf", [1, 0]),
+             ("flow-update-ntf", [1]), ("flow-add-ntf", [0]),
+             ("flow-del-ntf", [1])])
+    flow = got[1][1]
+    ksft_eq((flow["direction"], flow["flow-id"], flow["cipher"], flow["uid"]),
+            ("tx", 1, AES_GCM_128, os.geteuid()))
+    ksft_eq(flow["generation"][1]["next-pkt-num"], 6)
+    ksft_eq(got[3][1]["match"][0]["addr"], "192.0.2.7")
+    ksft_eq(mine(ynl, s), [got[3][1]])
+
+
+def test_ntf_rx() -> None:
+    """ Listeners hear about flows that receive """
+    ynl, s = listener(), sock()
+    add = (info(flow_id=9, cid=b"one"),
+           info(flow_id=9, cid=b"two", flags=CONN_ALIAS),
+           info(flow_id=9, gen=1, key=b"another key: 16b"))
+    for what in add:
+        s.setsockopt(SOL_UDP, ADD_RX, what)
+    listed = mine(ynl, s)
+    s.setsockopt(SOL_UDP, DEL_RX, add[1])
+    s.setsockopt(SOL_UDP, DEL_RX, info(flow_id=9, flags=CONN_GENERATION))
+    s.setsockopt(SOL_UDP, DEL_RX, info(flow_id=9))
+    got = ynl.heard(s)
+    ksft_eq([(name, len(flow["match"]), len(flow["generation"]))
+             for name, flow in got],
+            [("flow-add-ntf", 1, 1), ("flow-update-ntf", 2, 1),
+             ("flow-update-ntf", 2, 2), ("flow-update-ntf", 1, 2),
+             ("flow-update-ntf", 1, 1), ("flow-del-ntf", 1, 1)])
+    ksft_eq([got[2][1]], listed)
+
+
+def test_ntf_refused() -> None:
+    """ What is refused is not heard of """
+    ynl, s = listener(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=1, cid=b"in"))
+    ksft_eq(len(ynl.heard(s)), 2)
+    for opt, what, code in (
+            (ADD_TX, info(flow_id=1), errno.EEXIST),
+            (ADD_TX, info(flow_id=1, key=b"k" * 16), errno.EADDRINUSE),
+            (ADD_TX, info(flow_id=1, gen=3), errno.EINVAL),
+            (DEL_TX, info(flow_id=2), errno.ENOENT),
+            (ADD_RX, info(flow_id=1, cid=b"in"), errno.EEXIST),
+            (ADD_RX, info(flow_id=1, cid=b"in", flags=CONN_ALIAS),
+             errno.EEXIST),
+            (DEL_RX, info(flow_id=1, gen=1, flags=CONN_GENERATION),
+             errno.ENOKEY)):
+        try:
+            s.setsockopt(SOL_UDP, opt, what)
+            ksft_true(False, f"{opt} was not refused")
+        except OSError as exc:
+            ksft_eq(exc.errno, code)
+    ksft_eq(ynl.heard(s), [])
+
+
+def test_ntf_close() -> None:
+    """ A socket that is closed loses its flows """
+    ynl, s = listener(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=2, cid=b"in"))
+    copy = s.dup()
+    defer(copy.close)
+    which = cookie(s)
+    s.close()
+    ksft_eq([name for name, _ in ynl.heard(copy)], ["flow-add-ntf"] * 2)
+    copy.close()
+    ynl.check_ntf()
+    msgs = getattr(ynl.async_msg_queue, "queue", ynl.async_msg_queue)
+    ksft_eq([(m["name"], m["msg"]["flow-id"]) for m in msgs
+             if m["msg"]["sock-cookie"] == which],
+            [("flow-del-ntf", 1), ("flow-del-ntf", 2)])
+
+
+def test_ntf_tx_limit() -> None:
+    """ Few packets are left that a key may seal """
+    ynl, s = listener(), sock()
+    sysctl("seal_limit", 16)
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1, gen=6,
+                                       key=b"a key for limits"))
+    ynl.heard(s)
+    for number in range(13):
+        seal(s, number)
+    ksft_eq(ynl.heard(s), [])
+    for number in range(13, 16):
+        seal(s, number)
+    (name, flow), = ynl.heard(s)
+    gen, = flow["generation"]
+    ksft_eq((name, flow["flow-id"], gen["gen"], gen["packets"],
+             gen["remaining"]), ("flow-limit-ntf", 1, 6, 14, 2))
+
+
+def test_ntf_rx_limit() -> None:
+    """ Few packets more may fail to open """
+    ynl, s, peer = listener(), sock(), sock()
+    sysctl("open_limit", 8)
+    s.bind(("127.0.0.1", 0))
+    s.settimeout(5)
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=1, cid=b"in"))
+    ynl.heard(s)
+    # half of them have the other Key Phase, for which there is no key
+    for number in range(64):
+        peer.sendto(b"\x40in" + bytes([number]) * 40, s.getsockname())
+        s.recvmsg(100, 100)
+        if number == 5:
+            ksft_eq(ynl.heard(s), [])
+    (name, flow), = ynl.heard(s)
+    gen, = flow["generation"]
+    ksft_eq((name, flow["direction"], flow["flow-id"], gen["remaining"]),
+            ("flow-limit-ntf", "rx", 1, 1))
+
+
+def test_ntf_unprivileged() -> None:
+    """ Only CAP_NET_ADMIN may listen """
+    ynl = family()
+    os.seteuid(65534)
+    try:
+        with ksft_raises(PermissionError):
+            ynl.ntf_subscribe("flows")
+    finally:
+        os.seteuid(0)
+
+
+def test_ntf_netns() -> None:
+    """ Nobody hears of the flows of another namespace """
+    setns = ctypes.CDLL(None, use_errno=True).setns
+    sock()      # loads the module
+    with open("/proc/thread-self/ns/net", "rb") as here, NetNS() as ns, \
+            open(f"/run/netns/{ns}", "rb") as there:
+        ksft_eq(setns(there.fileno(), 0), 0)
+        try:
+            ynl = listener()
+        finally:
+            ksft_eq(setns(here.fileno(), 0), 0)
+    s = sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    ksft_eq(ynl.heard(s), [])
+
+
+def test_ntf_no_keys() -> None:
+    """ No notification contains a key """
+    ynl, s = listener(), sock()
+    s.setsockopt(SOL_UDP, ADD_TX, info(flow_id=1))
+    s.setsockopt(SOL_UDP, ADD_RX, info(flow_id=1, cid=b"in"))
+    for _ in range(2):
+        data = ynl.sock.recv(1 << 16, socket.MSG_DONTWAIT)
+        ksft_true(len(data) > 50)
+        for secret in (KEY, IV, HP):
+            ksft_true(secret not in data)
+
+
 def main() -> None:
     """ Ksft boilerplate main """
     ksft_run([test_none, test_tx_id, test_tx_match, test_rx_alias,
               test_many_matches, test_generations, test_packets,
               test_select, test_many, test_removed, test_netns,
-              test_unprivileged, test_no_keys])
+              test_unprivileged, test_no_keys, test_ntf_tx, test_ntf_rx,
+              test_ntf_refused, test_ntf_close, test_ntf_tx_limit,
+              test_ntf_rx_limit, test_ntf_unprivileged, test_ntf_netns,
+              test_ntf_no_keys])
     ksft_exit()
 
 
