@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * A small HTTP/3 file server, and a client, on ngtcp2 and nghttp3, whose
  * packets the kernel seals and opens: offload.c. What is here is what any

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Have the kernel seal and open the 1-RTT packets of a program on ngtcp2. See
  * README.md. Only callbacks and functions are used that ngtcp2 documents.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * What a program on ngtcp2 needs to have the kernel seal and open its 1-RTT
  * packets by libquickernel: offload.c, the part to copy. h3file.c uses it.

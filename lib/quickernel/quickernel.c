@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * libquickernel: have the kernel seal and open QUIC packets. See quickernel.h.
  *
