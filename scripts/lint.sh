@@ -477,6 +477,12 @@ identifiers()
 	return $status
 }
 
+# with all warnings, as programs in C and C++ include it
+quickernel_header()
+{
+	make -C "$TOP/lib/quickernel" header QUIC_UAPI="$lint/include"
+}
+
 examples()
 {
 	"$TOP/scripts/doc-examples.sh" \
@@ -519,6 +525,7 @@ try "headers are included" headers_seen
 try "kernel-doc" kernel_doc
 try "code from the netlink specification" generated
 try "uapi headers alone in C and C++" headers_alone
+try "libquickernel's header in C and C++" quickernel_header
 try "pages build" documentation
 try "examples of quic.rst" examples
 # what does not depend on the base is looked at once

@@ -112,7 +112,7 @@ struct qk_batch {
 struct qk_tx_call {
 	struct msghdr msg;
 	union {
-		struct cmsghdr align;
+		size_t align;	/* as of struct cmsghdr */
 		char data[CMSG_SPACE(sizeof(struct quic_tx_ancillary_data)) +
 			  CMSG_SPACE(sizeof(uint16_t)) + QK_MAX_CONTROL];
 	} control;
@@ -138,7 +138,7 @@ struct qk_rx_call {
 	unsigned int n_elements;
 	struct quic_rx_packet packets[QK_MAX_PACKETS];
 	union {
-		struct cmsghdr align;
+		size_t align;	/* as of struct cmsghdr */
 		char data[CMSG_SPACE(QK_MAX_PACKETS *
 				     sizeof(struct quic_rx_packet)) +
 			  CMSG_SPACE(sizeof(int)) + QK_MAX_CONTROL];
