@@ -151,21 +151,20 @@ static bool kernel_present(void)
 	return kernel_state == PRESENT;
 }
 
-/* The one place that depends on the TLS library that ngtcp2 was built for. */
-static int cipher_type(const ngtcp2_crypto_aead *aead)
+/* The one function that depends on the TLS library that ngtcp2 was built for */
+static uint16_t cipher_type(const ngtcp2_crypto_aead *aead)
 {
-	switch ((gnutls_cipher_algorithm_t)(intptr_t)aead->native_handle) {
-	case GNUTLS_CIPHER_AES_128_GCM:
-		return TLS_CIPHER_AES_GCM_128;
-	case GNUTLS_CIPHER_AES_256_GCM:
-		return TLS_CIPHER_AES_GCM_256;
-	case GNUTLS_CIPHER_AES_128_CCM:
-		return TLS_CIPHER_AES_CCM_128;
-	case GNUTLS_CIPHER_CHACHA20_POLY1305:
-		return TLS_CIPHER_CHACHA20_POLY1305;
-	default:
-		return -1;
-	}
+	intptr_t wanted = (intptr_t)aead->native_handle;
+	gnutls_cipher_algorithm_t cipher;
+	gnutls_protocol_t version;
+	unsigned char suite[2];
+	size_t i;
+
+	for (i = 0; gnutls_cipher_suite_info(i, suite, NULL, &cipher, NULL,
+					     &version); i++)
+		if (version == GNUTLS_TLS1_3 && cipher == wanted)
+			return qk_cipher_of_suite(suite[0] << 8 | suite[1]);
+	return 0;
 }
 
 /* HKDF-Expand-Label of TLS 1.3 with an empty context */
@@ -264,10 +263,10 @@ static void conn_free(struct conn *conn)
 static struct conn *conn_alloc(ngtcp2_conn *ng)
 {
 	const ngtcp2_crypto_ctx *ctx = ngtcp2_conn_get_crypto_ctx(ng);
-	int type = cipher_type(&ctx->aead);
+	uint16_t type = cipher_type(&ctx->aead);
 	struct conn *conn;
 
-	if (type < 0 || ctx->aead.max_overhead != QUIC_TAG_SIZE ||
+	if (!type || ctx->aead.max_overhead != QUIC_TAG_SIZE ||
 	    ngtcp2_crypto_aead_keylen(&ctx->aead) > QUIC_MAX_KEY_SIZE)
 		return NULL;
 	conn = calloc(1, sizeof(*conn));

@@ -54,21 +54,22 @@ static __thread struct {
 
 /* ----- keys ----- */
 
-/* The one function that depends on the TLS library */
+/* The one function that depends on the TLS library. With OpenSSL it would be
+ * qk_cipher_of_suite(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl))).
+ */
 static uint16_t cipher_type(const ngtcp2_crypto_aead *aead)
 {
-	switch ((gnutls_cipher_algorithm_t)(intptr_t)aead->native_handle) {
-	case GNUTLS_CIPHER_AES_128_GCM:
-		return TLS_CIPHER_AES_GCM_128;
-	case GNUTLS_CIPHER_AES_256_GCM:
-		return TLS_CIPHER_AES_GCM_256;
-	case GNUTLS_CIPHER_AES_128_CCM:
-		return TLS_CIPHER_AES_CCM_128;
-	case GNUTLS_CIPHER_CHACHA20_POLY1305:
-		return TLS_CIPHER_CHACHA20_POLY1305;
-	default:
-		return 0;
-	}
+	intptr_t wanted = (intptr_t)aead->native_handle;
+	gnutls_cipher_algorithm_t cipher;
+	gnutls_protocol_t version;
+	unsigned char suite[2];
+	size_t i;
+
+	for (i = 0; gnutls_cipher_suite_info(i, suite, NULL, &cipher, NULL,
+					     &version); i++)
+		if (version == GNUTLS_TLS1_3 && cipher == wanted)
+			return qk_cipher_of_suite(suite[0] << 8 | suite[1]);
+	return 0;
 }
 
 static struct offload_key *get_key(struct offload_dir *dir, uint64_t gen)

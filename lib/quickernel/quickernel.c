@@ -161,6 +161,28 @@ size_t qk_key_size(uint16_t cipher)
 	return 0;
 }
 
+/**
+ * qk_cipher_of_suite - the cipher of a cipher suite of TLS 1.3
+ * @suite: number of the suite, such as 0x1301 for TLS_AES_128_GCM_SHA256. With
+ *	   OpenSSL, that is SSL_CIPHER_get_protocol_id()
+ *
+ * Return: TLS_CIPHER_*, 0 if neither QUIC nor the kernel has it
+ */
+uint16_t qk_cipher_of_suite(uint16_t suite)
+{
+	switch (suite) {
+	case 0x1301:
+		return TLS_CIPHER_AES_GCM_128;
+	case 0x1302:
+		return TLS_CIPHER_AES_GCM_256;
+	case 0x1303:
+		return TLS_CIPHER_CHACHA20_POLY1305;
+	case 0x1304:
+		return TLS_CIPHER_AES_CCM_128;
+	}
+	return 0;
+}
+
 /* ----- flows of both directions ----- */
 
 static int check_flow(const struct qk_socket *sock, uint32_t direction,

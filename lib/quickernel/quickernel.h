@@ -179,6 +179,7 @@ int qk_probe(struct qk_socket *what);
 int qk_attach(struct qk_socket *sock, int fd);
 bool qk_can(const struct qk_socket *sock, uint32_t direction, uint16_t cipher);
 size_t qk_key_size(uint16_t cipher);
+uint16_t qk_cipher_of_suite(uint16_t suite);
 
 /* Sending */
 int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,

@@ -362,6 +362,20 @@ static bool test_probe(void)
 	return true;
 }
 
+static bool test_cipher_of_suite(void)
+{
+	unsigned int suite, n = 0;
+
+	NEED(qk_cipher_of_suite(0x1301) == TLS_CIPHER_AES_GCM_128);
+	NEED(qk_cipher_of_suite(0x1302) == TLS_CIPHER_AES_GCM_256);
+	NEED(qk_cipher_of_suite(0x1303) == TLS_CIPHER_CHACHA20_POLY1305);
+	NEED(qk_cipher_of_suite(0x1304) == TLS_CIPHER_AES_CCM_128);
+	for (suite = 0; suite <= UINT16_MAX; suite++)
+		n += !!qk_cipher_of_suite(suite);
+	NEED(n == 4);
+	return true;
+}
+
 static bool test_attach(void)
 {
 	struct qk_socket other;
@@ -1186,6 +1200,7 @@ static const struct {
 } tests[] = {
 #define T(name, needs) { #name, test_##name, needs }
 	T(probe, OFFLOAD),
+	T(cipher_of_suite, 0),
 	T(attach, OFFLOAD),
 	T(attach_refused, KERNEL),
 	T(aes_gcm_128, OFFLOAD),
