@@ -151,7 +151,7 @@ static bool kernel_present(void)
 	return kernel_state == PRESENT;
 }
 
-/* The one function that depends on the TLS library that ngtcp2 was built for */
+/* The one function that depends on the TLS library of ngtcp2 */
 static uint16_t cipher_type(const ngtcp2_crypto_aead *aead)
 {
 	intptr_t wanted = (intptr_t)aead->native_handle;

@@ -321,23 +321,22 @@ enum what_next { AGAIN, SEAL, PASS_ON };
  */
 static enum what_next refused(struct packet *pkt, int err, bool retried)
 {
-	switch (err) {
-	case ENOENT:		/* another socket has the descriptor now, ... */
-	case EINVAL:		/* ... one that has no flow at all */
-	case ENOKEY:
-		if (!retried) {
-			flow_del(pkt->key->conn, pkt->key->side);
-			return AGAIN;
-		}
+	enum qk_todo todo = qk_send_todo(-err, retried);
+
+	/* Another socket has the descriptor now, one without the ULP? */
+	if (err == EINVAL && !retried)
+		todo = QK_INSTALL;
+	switch (todo) {
+	case QK_INSTALL:
+		flow_del(pkt->key->conn, pkt->key->side);
+		return AGAIN;
+	case QK_LIBRARY:
 		give_up(pkt->key->side, err);
 		return SEAL;
-	case EALREADY:		/* sent again: the same bytes, sealed alike */
+	case QK_COUNT_SENT:	/* sent again: the same bytes, sealed alike */
 		return SEAL;
-	case EKEYEXPIRED:
+	case QK_UPDATE:		/* only ngtcp2 could do that */
 		pkt->key->expired = true;
-		return SEAL;
-	case EOPNOTSUPP:
-		give_up(pkt->key->side, err);
 		return SEAL;
 	default:
 		stats.refused_calls++;

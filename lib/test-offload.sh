@@ -329,6 +329,7 @@ t_error_einval() { error 22 all_there; }
 t_error_einval_always() { error 22 by_library 1; }
 t_error_emsgsize() { error 90 passed_on; }
 t_error_eopnotsupp() { error 95 by_both; }
+t_error_ebadmsg() { error 74 by_both; }
 t_error_enobufs() { error 105 passed_on; }
 t_error_ealready() { error 114 by_both; }
 t_error_enokey() { error 126 all_there; }

@@ -544,6 +544,7 @@ struct batch {
 	size_t len, size, n;
 	struct offload_packet first;
 	ngtcp2_path_storage path;
+	ngtcp2_tstamp ts;
 };
 
 static void send_plain(struct msghdr *msg, uint16_t size)
@@ -578,7 +579,7 @@ static void batch_send(struct connection *c, struct batch *b)
 	if (!b->n)
 		return;
 	if (b->first.left)
-		offload_send(&c->offload, &b->first, &msg, b->size);
+		offload_send(&c->offload, &b->first, &msg, b->size, b->ts);
 	else
 		send_plain(&msg, b->size);
 	b->len = 0;
@@ -684,6 +685,7 @@ static bool conn_write(struct connection *c)
 	static struct batch b;
 	ngtcp2_ssize len;
 
+	b.ts = ts;
 	ngtcp2_path_storage_zero(&ps);
 	do {
 		struct offload_packet p;

@@ -19,7 +19,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
 
@@ -29,14 +28,6 @@
 #define SAMPLE_OFFSET	4	/* from the packet number: RFC 9001 5.4.2 */
 
 struct offload_stats offload_stats;
-
-static ngtcp2_tstamp now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * NGTCP2_SECONDS + t.tv_nsec;
-}
 
 /* What ngtcp2 writes */
 static __thread struct {
@@ -454,8 +445,8 @@ static bool seal(struct offload *o, const struct offload_packet *p,
 	return true;
 }
 
-/* The kernel has refused: the identical packets, sealed here. They are without
- * gaps in their numbers, as h3file.c builds batches.
+/* The kernel has refused: the identical packets, sealed here and sent one by
+ * one. They are without gaps in their numbers, as h3file.c builds batches.
  */
 static ssize_t send_sealed(struct offload *o, const struct offload_packet *p,
 			   struct msghdr *msg, uint16_t size)
@@ -477,10 +468,17 @@ static ssize_t send_sealed(struct offload *o, const struct offload_packet *p,
 	return len;
 }
 
+/* From now on, ngtcp2 seals. */
+static void tx_stop(struct offload *o)
+{
+	qk_tx_del(o->sock, o->flow_id);
+	o->tx.on = false;
+}
+
 /* The kernel has lost what it had, or never got it. */
 static bool install_again(struct offload *o)
 {
-	qk_tx_del(o->sock, o->flow_id);
+	tx_stop(o);
 	o->tx.on = !add_flow(o, &o->tx, true, NULL);
 	return o->tx.on;
 }
@@ -501,11 +499,13 @@ static void note_sealed(struct offload *o, uint64_t gen)
  *	   connection ID and generation
  * @msg: destination, and packets in one piece
  * @packet_size: bytes of each of them; the last may be shorter
+ * @ts: time that ngtcp2 was told when it wrote them; it must not go back
  *
  * Return: bytes, or -1 if they count as lost
  */
 ssize_t offload_send(struct offload *o, const struct offload_packet *first,
-		     struct msghdr *msg, uint16_t packet_size)
+		     struct msghdr *msg, uint16_t packet_size,
+		     ngtcp2_tstamp ts)
 {
 	struct qk_batch batch = {
 		.number = first->number,
@@ -514,33 +514,36 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 		.cid_len = first->cid_len,
 	};
 	struct pollfd pfd = { o->sock->fd, POLLOUT, 0 };
-	bool again = false;
+	bool installed = false;
 	ssize_t ret;
 
 	for (;;) {
 		ret = qk_send(o->sock, &batch, msg, 0);
-		switch (ret) {
-		default:
-			if (ret < 0)
-				return send_sealed(o, first, msg, packet_size);
+		switch (qk_send_todo(ret, installed)) {
+		case QK_DONE:
 			note_sealed(o, first->gen);
 			offload_stats.sealed += (ret + packet_size - 1) /
 						packet_size;
 			return ret;
-		case -EAGAIN:
-		case -EINTR:
+		case QK_RETRY:
 			poll(&pfd, 1, -1);
 			break;
-		case -ENOENT:
-		case -ENOKEY:
-			if (again || !install_again(o))
+		case QK_INSTALL:
+			if (!install_again(o))
 				return send_sealed(o, first, msg, packet_size);
-			again = true;
+			installed = true;
 			break;
-		case -EKEYEXPIRED:
-			/* Nobody may seal with this key. */
-			ngtcp2_conn_initiate_key_update(o->conn, now());
+		case QK_UPDATE:
+			ngtcp2_conn_initiate_key_update(o->conn, ts);
 			return -1;
+		case QK_COUNT_SENT:
+			return -1;
+		case QK_LIBRARY:
+			tx_stop(o);
+			return send_sealed(o, first, msg, packet_size);
+		case QK_UDP:
+			/* EIO and EMSGSIZE: one packet in a call may do. */
+			return send_sealed(o, first, msg, packet_size);
 		}
 	}
 }

@@ -93,7 +93,8 @@ void offload_cid(struct offload *o, const ngtcp2_cid *cid, bool add);
 void offload_write_begin(struct offload *o, const uint8_t *datagram);
 struct offload_packet offload_write_end(void);
 ssize_t offload_send(struct offload *o, const struct offload_packet *first,
-		     struct msghdr *msg, uint16_t packet_size);
+		     struct msghdr *msg, uint16_t packet_size,
+		     ngtcp2_tstamp ts);
 int offload_read(struct offload *o, const ngtcp2_path *path,
 		 const struct qk_packet *p, const uint8_t *pkt,
 		 ngtcp2_tstamp ts);

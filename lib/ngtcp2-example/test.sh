@@ -113,10 +113,10 @@ t_no_kernel() {
 		grep -q 'no quic-crypto' "$T/server.log"
 }
 
-# error ERRNO: every third call that is to be sealed fails
+# error ERRNO [N]: every third call that is to be sealed fails, or every N-th
 error() {
 	BASE=$FAKE
-	export FAKE_KERNEL_FAIL="$1:3"
+	export FAKE_KERNEL_FAIL="$1:${2:-3}"
 	start_h3 && h3_get && stop_server && arrived file &&
 		[ "$(value "$T/server.log" sealed)" -gt 0 ] || return 1
 	echo "# sealed here: $(value "$T/server.log" refused)"
@@ -125,9 +125,23 @@ error() {
 t_error_eagain() { error 11; }
 t_error_enoent() { error 2; }
 t_error_enokey() { error 126; }
-t_error_einval() {
-	error 22 && [ "$(value "$T/server.log" refused)" -gt 0 ]
+t_error_eio() { error 5 && [ "$(value "$T/server.log" refused)" -gt 10 ]; }
+
+# The packets count as lost.
+t_error_ealready() { error 114 20; }
+t_error_ekeyexpired() {
+	error 127 20 && [ "$(value "$T/server.log" updates)" -ge 1 ]
 }
+
+# From the third call on, ngtcp2 seals.
+given_up() {
+	error "$1" && [ "$(value "$T/server.log" refused)" -gt 0 ] &&
+		[ "$(value "$T/server.log" sealed)" -lt $((KB / 2)) ]
+}
+
+t_error_einval() { given_up 22; }
+t_error_ebadmsg() { given_up 74; }
+t_error_eopnotsupp() { given_up 95; }
 
 setup
 offload_or test/fake_kernel.so

@@ -453,12 +453,12 @@ int qk_send_prepare(struct qk_tx_call *call, const struct qk_socket *sock,
  * All packets are sealed and sent, or none is.
  *
  * Return: bytes of @msg. Any error: nothing was sent, and no packet number was
- * used up. -EAGAIN: wait until the socket is writable. -ENOKEY: install the
- * keys.
- * -ENOENT: add the flow. -EKEYEXPIRED: update the keys, these packets count as
- * lost. -EALREADY: a packet number was used before. -EMSGSIZE: smaller packets,
- * or fewer. -EIO: one packet at a time. -EBADMSG: several connection IDs or Key
- * Phases. -ENOPROTOOPT: not on this socket. Others: as of sendmsg()
+ * used up; qk_send_todo() says what to do. -EAGAIN: the socket is not writable.
+ * -ENOKEY: no key for the Key Phase. -ENOENT: no flow. -EKEYEXPIRED: the limit
+ * of the key. -EALREADY: a packet number was used before. -EMSGSIZE: packets
+ * too large, or too many. -EIO: several packets, and IPsec. -EBADMSG: several
+ * connection IDs or Key Phases. -ENOPROTOOPT: not on this socket. Others: as of
+ * sendmsg()
  */
 ssize_t qk_send(const struct qk_socket *sock, const struct qk_batch *batch,
 		const struct msghdr *msg, int flags)
@@ -471,6 +471,43 @@ ssize_t qk_send(const struct qk_socket *sock, const struct qk_batch *batch,
 		return ret;
 	ret = sendmsg(sock->fd, &call.msg, flags);
 	return ret < 0 ? -errno : ret;
+}
+
+/**
+ * qk_send_todo - what to do after a call that sends?
+ * @ret: what qk_send() or qk_send_prepare() has returned, or io_uring; of
+ *	 sendmmsg(), -errno
+ * @installed: whether the flow was installed again for this very call
+ *
+ * Packets that were refused are still in plaintext, and must never be sent as
+ * they are.
+ *
+ * Return: QK_DONE; QK_RETRY: when the socket is writable; QK_INSTALL: then call
+ * this with @installed, so that what does not help is done once; QK_UPDATE,
+ * QK_COUNT_SENT, QK_LIBRARY, QK_UDP
+ */
+enum qk_todo qk_send_todo(ssize_t ret, bool installed)
+{
+	if (ret >= 0)
+		return QK_DONE;
+	switch (-ret) {
+	case EAGAIN:
+	case EINTR:
+		return QK_RETRY;
+	case ENOENT:
+	case ENOKEY:
+		return installed ? QK_LIBRARY : QK_INSTALL;
+	case EKEYEXPIRED:
+		return QK_UPDATE;
+	case EALREADY:
+		return QK_COUNT_SENT;
+	case EINVAL:
+	case EBADMSG:
+	case EOPNOTSUPP:
+	case ENOPROTOOPT:
+		return QK_LIBRARY;
+	}
+	return QK_UDP;
 }
 
 /* ----- receiving ----- */

@@ -174,6 +174,33 @@ struct qk_packet {
 	uint8_t pn_len;
 };
 
+/**
+ * enum qk_todo - what the caller does after a call, see qk_send_todo()
+ *
+ * @QK_DONE: nothing, the call has done what it was to do
+ * @QK_RETRY: repeat the call later; no packet number was used up
+ * @QK_INSTALL: install what the kernel lacks, the flow or the keys of the
+ *		generation, and repeat the call
+ * @QK_UPDATE: update the keys. The packets count as lost: neither kernel nor
+ *	       library may seal anything more with this key
+ * @QK_COUNT_SENT: count the packets as sent; some number of theirs was sealed
+ *		   before. To repeat a packet on purpose, seal the identical one
+ *		   in the library
+ * @QK_LIBRARY: seal these packets in the library, and all that follow on this
+ *		connection
+ * @QK_UDP: what the caller does without the kernel's help, as UDP has this
+ *	    error, too
+ */
+enum qk_todo {
+	QK_DONE,
+	QK_RETRY,
+	QK_INSTALL,
+	QK_UPDATE,
+	QK_COUNT_SENT,
+	QK_LIBRARY,
+	QK_UDP,
+};
+
 /* The kernel, and sockets */
 int qk_probe(struct qk_socket *what);
 int qk_attach(struct qk_socket *sock, int fd);
@@ -198,6 +225,7 @@ int qk_send_prepare(struct qk_tx_call *call, const struct qk_socket *sock,
 		    const struct qk_batch *batch, const struct msghdr *msg);
 ssize_t qk_send(const struct qk_socket *sock, const struct qk_batch *batch,
 		const struct msghdr *msg, int flags);
+enum qk_todo qk_send_todo(ssize_t ret, bool installed);
 
 /* Receiving */
 int qk_match_init(struct qk_match *match, const uint8_t *cid, size_t cid_len,

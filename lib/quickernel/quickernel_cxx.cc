@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Use of libquickernel in C++: it has to compile without a warning, to link, and
- * to run on any kernel.
+/*
+ * Use of libquickernel in C++: it has to compile without a warning, to link,
+ * and to run on any kernel.
  */
 #include <cstdio>
 #include <cstring>

@@ -8,7 +8,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -767,22 +770,357 @@ static bool test_repeats(void)
 	return true;
 }
 
+/* ----- what to do about errors of calls that send ----- */
+
+/* How packets have left, of a library that does as qk_send_todo() says */
+enum outcome { BY_KERNEL, BY_LIBRARY, COUNTS_AS_LOST, NOT_SENT, NOT_SEALED };
+
+/* The errors, what to do at first, how the packets leave if the error does not
+ * come again, and if it does
+ */
+static const struct {
+	int err;
+	enum qk_todo todo;
+	enum outcome once, always;
+} errors[] = {
+	{ EAGAIN, QK_RETRY, BY_KERNEL, NOT_SENT },
+	{ EINTR, QK_RETRY, BY_KERNEL, NOT_SENT },
+	{ ENOENT, QK_INSTALL, BY_KERNEL, BY_LIBRARY },
+	{ ENOKEY, QK_INSTALL, BY_KERNEL, BY_LIBRARY },
+	{ EKEYEXPIRED, QK_UPDATE, COUNTS_AS_LOST, COUNTS_AS_LOST },
+	{ EALREADY, QK_COUNT_SENT, COUNTS_AS_LOST, COUNTS_AS_LOST },
+	{ EINVAL, QK_LIBRARY, BY_LIBRARY, BY_LIBRARY },
+	{ EBADMSG, QK_LIBRARY, BY_LIBRARY, BY_LIBRARY },
+	{ EOPNOTSUPP, QK_LIBRARY, BY_LIBRARY, BY_LIBRARY },
+	{ ENOPROTOOPT, QK_LIBRARY, BY_LIBRARY, BY_LIBRARY },
+	{ EMSGSIZE, QK_UDP, NOT_SENT, NOT_SENT },
+	{ EIO, QK_UDP, NOT_SENT, NOT_SENT },
+	{ ENOBUFS, QK_UDP, NOT_SENT, NOT_SENT },
+	{ ENOMEM, QK_UDP, NOT_SENT, NOT_SENT },
+	{ EPERM, QK_UDP, NOT_SENT, NOT_SENT },
+	{ EFAULT, QK_UDP, NOT_SENT, NOT_SENT },
+	{ ENETUNREACH, QK_UDP, NOT_SENT, NOT_SENT },
+	{ ECONNREFUSED, QK_UDP, NOT_SENT, NOT_SENT },
+};
+
+#define N_ERRORS	(sizeof(errors) / sizeof(errors[0]))
+
+static bool test_send_todo(void)
+{
+	size_t i;
+
+	NEED(qk_send_todo(0, false) == QK_DONE);
+	NEED(qk_send_todo(1200, true) == QK_DONE);
+	for (i = 0; i < N_ERRORS; i++) {
+		enum qk_todo then = errors[i].todo == QK_INSTALL ?
+				    QK_LIBRARY : errors[i].todo;
+
+		NEED(qk_send_todo(-errors[i].err, false) == errors[i].todo);
+		NEED(qk_send_todo(-errors[i].err, true) == then);
+	}
+	return true;
+}
+
+/* The library seals the packet that the kernel has refused, and sends it. */
+static enum outcome by_library(unsigned int gen, uint64_t number)
+{
+	if (!peer_got_nothing())
+		return NOT_SEALED;
+	seal(&c, gen, number, out, LEN);
+	if (send(sock.fd, out, LEN, 0) == LEN && peer_got(&c, gen, number, LEN))
+		return BY_LIBRARY;
+	return NOT_SEALED;
+}
+
+/* Send a packet, and do what qk_send_todo() says, as a library does. @todo:
+ * what that was at first. Errors that are injected stop then, if @once.
+ */
+static enum outcome send_and_do(unsigned int gen, uint64_t number,
+				enum qk_todo *todo, bool once)
+{
+	bool installed = false;
+	enum qk_todo what;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		what = qk_send_todo(send_one(&c, gen, number), installed);
+		if (!i)
+			*todo = what;
+		if (once)
+			unsetenv("FAKE_KERNEL_FAIL");
+		switch (what) {
+		case QK_DONE:
+			return peer_got(&c, gen, number, LEN) ? BY_KERNEL :
+								NOT_SEALED;
+		case QK_RETRY:
+			break;
+		case QK_INSTALL:
+			qk_tx_del(&sock, c.flow_id);
+			if (tx_add(&c) || (gen && tx_update(&c, gen)))
+				return by_library(gen, number);
+			installed = true;
+			break;
+		case QK_UPDATE:
+		case QK_COUNT_SENT:
+			return peer_got_nothing() ? COUNTS_AS_LOST : NOT_SEALED;
+		case QK_LIBRARY:
+			return by_library(gen, number);
+		case QK_UDP:
+			return peer_got_nothing() ? NOT_SENT : NOT_SEALED;
+		}
+	}
+	return peer_got_nothing() ? NOT_SENT : NOT_SEALED;
+}
+
+static bool error_injected(size_t i, bool once)
+{
+	enum outcome expected = once ? errors[i].once : errors[i].always;
+	enum outcome got;
+	enum qk_todo todo;
+	char val[16];
+
+	snprintf(val, sizeof(val), "%d:1", errors[i].err);
+	setenv("FAKE_KERNEL_FAIL", val, 1);
+	got = send_and_do(0, 2 * i + once, &todo, once);
+	unsetenv("FAKE_KERNEL_FAIL");
+	if (got == expected && todo == errors[i].todo)
+		return true;
+	printf("# %s, %s: outcome %d, not %d, to do %d\n",
+	       strerror(errors[i].err), once ? "once" : "always", got, expected,
+	       todo);
+	return false;
+}
+
 static bool test_injected(void)
 {
-	static const int errors[] = { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPERM,
-				      EKEYEXPIRED, ENOKEY, EIO };
-	char val[16];
 	size_t i;
 
 	NEED(!tx_add(&c));
-	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-		snprintf(val, sizeof(val), "%d:1", errors[i]);
-		setenv("FAKE_KERNEL_FAIL", val, 1);
-		NEED(refused(send_one(&c, 0, 1), errors[i]));
-	}
-	unsetenv("FAKE_KERNEL_FAIL");
-	NEED(seals(&c, 0, 1));
+	for (i = 0; i < N_ERRORS; i++)
+		NEED(error_injected(i, false) && error_injected(i, true));
+	NEED(seals(&c, 0, 2 * N_ERRORS));
 	return true;
+}
+
+/* Errors that the kernel finds itself, and what it makes of a packet if the
+ * library does what is to be done
+ */
+static bool test_todo_flow(void)
+{
+	enum qk_todo todo;
+
+	NEED(send_and_do(0, 1, &todo, false) == BY_KERNEL &&
+	     todo == QK_INSTALL);
+	NEED(!qk_tx_retire(&sock, c.flow_id, 0));
+	NEED(send_and_do(0, 2, &todo, false) == BY_KERNEL &&
+	     todo == QK_INSTALL);
+	NEED(send_and_do(1, 3, &todo, false) == BY_KERNEL &&
+	     todo == QK_INSTALL);
+	NEED(send_and_do(1, 3, &todo, false) == COUNTS_AS_LOST &&
+	     todo == QK_COUNT_SENT);
+	return true;
+}
+
+static bool test_todo_no_flow(void)
+{
+	char old[32] = "";
+	FILE *f = fopen(SYSCTL "max_flows", "r");
+	enum outcome outcome;
+	enum qk_todo todo;
+
+	NEED(f && fgets(old, sizeof(old), f));
+	fclose(f);
+	NEED(set_sysctl("max_flows", "0"));
+	outcome = send_and_do(0, 1, &todo, false);
+	NEED(set_sysctl("max_flows", old));
+	NEED(outcome == BY_LIBRARY && todo == QK_INSTALL);
+	return true;
+}
+
+static bool test_todo_key_limit(void)
+{
+	enum outcome outcome;
+	enum qk_todo todo;
+	bool ok;
+
+	NEED(set_sysctl("seal_limit", "1"));
+	ok = !tx_add(&c) && seals(&c, 0, 1);
+	outcome = send_and_do(0, 2, &todo, false);
+	ok = ok && !tx_update(&c, 1) && seals(&c, 1, 3);
+	NEED(set_sysctl("seal_limit", "0"));
+	NEED(ok && outcome == COUNTS_AS_LOST && todo == QK_UPDATE);
+	return true;
+}
+
+static bool test_todo_seal(void)
+{
+	struct qk_batch batch = { .flow_id = c.flow_id, .cid_len = CID_LEN };
+	struct iovec iov = { out, LEN };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int one = 1, zero = 0;
+	enum qk_todo todo;
+	ssize_t ret;
+
+	/* EINVAL of something that a library knows nothing about */
+	NEED(!tx_add(&c));
+	NEED(!setsockopt(sock.fd, SOL_SOCKET, SO_NO_CHECK, &one, sizeof(one)));
+	NEED(send_and_do(0, 1, &todo, false) == BY_LIBRARY);
+	NEED(todo == QK_LIBRARY);
+	NEED(!setsockopt(sock.fd, SOL_SOCKET, SO_NO_CHECK, &zero,
+			 sizeof(zero)));
+
+	build(&c, 0, 2, out, LEN);
+	ret = qk_send(&sock, &batch, &msg, MSG_OOB);
+	NEED(refused(ret, EOPNOTSUPP));
+	NEED(qk_send_todo(ret, false) == QK_LIBRARY);
+
+	build(&c, 0, 3, out + LEN, LEN);
+	out[LEN + 1] ^= 1;
+	ret = send_out(&c, 2, 2 * LEN, LEN);
+	NEED(refused(ret, EBADMSG));
+	NEED(qk_send_todo(ret, false) == QK_LIBRARY);
+
+	sock.directions = 0;
+	ret = send_one(&c, 0, 2);
+	NEED(refused(ret, ENOPROTOOPT));
+	NEED(qk_send_todo(ret, false) == QK_LIBRARY);
+	return true;
+}
+
+static bool test_todo_udp(void)
+{
+	enum qk_todo todo;
+	ssize_t ret;
+	int fd;
+
+	NEED(!tx_add(&c));
+	ret = send_out(&c, 1, 65507 + LEN, 65507);
+	NEED(refused(ret, EMSGSIZE) && qk_send_todo(ret, false) == QK_UDP);
+
+	/* Nobody listens, and ICMP says so to the next call. */
+	fd = dup(peer);
+	close(peer);
+	close(fd);
+	NEED(send_one(&c, 0, 1) == LEN);
+	ret = send_one(&c, 0, 2);
+	NEED(ret == -ECONNREFUSED && qk_send_todo(ret, false) == QK_UDP);
+	peer = socket(AF_INET, SOCK_DGRAM, 0);
+	NEED(peer >= 0 && !bind(peer, (void *)&peer_addr, sizeof(peer_addr)));
+	NEED(send_and_do(0, 2, &todo, false) == BY_KERNEL && todo == QK_DONE);
+
+	fd = sock.fd;
+	NEED(!qk_attach(&sock, socket(AF_INET, SOCK_DGRAM, 0)) && !tx_add(&c));
+	ret = send_one(&c, 0, 3);
+	close(sock.fd);
+	sock.fd = fd;
+	NEED(ret == -EDESTADDRREQ && qk_send_todo(ret, false) == QK_UDP);
+	return true;
+}
+
+/* A network of its own, with a neighbour that does not answer: 192.0.2.2 */
+static int enter_net(void)
+{
+	int old = open("/proc/self/ns/net", O_RDONLY);
+
+	if (old < 0 || unshare(CLONE_NEWNET) ||
+	    system("ip link add q0 type veth peer name q1 && "
+		   "ip addr add 192.0.2.1/24 dev q0 && "
+		   "ip link set q1 up && ip link set q0 up"))
+		die("network namespace");
+	return old;
+}
+
+static void leave_net(int old)
+{
+	if (setns(old, CLONE_NEWNET))
+		die("setns");
+	close(old);
+}
+
+static void connect_to_neighbour(int fd)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET,
+		.sin_port = htons(9),
+		.sin_addr.s_addr = htonl(0xc0000202),
+	};
+
+	if (fd < 0 || connect(fd, (void *)&to, sizeof(to)) ||
+	    qk_attach(&sock, fd) || tx_add(&c))
+		die("socket");
+}
+
+#define NEIGHBOUR	"ip neigh replace 192.0.2.2 dev q0 nud permanent " \
+			"lladdr 02:00:00:00:00:02"
+
+/* The send buffer is full of packets that wait for the neighbour's address.
+ * The call that has failed is repeated as it was.
+ */
+static bool writable_again(void)
+{
+	struct pollfd pfd = { sock.fd, POLLOUT, 0 };
+	uint64_t number;
+	ssize_t ret = 0;
+
+	for (number = 0; number < 1000 && ret >= 0; number++)
+		ret = send_one(&c, 0, number);
+	NEED(number > 1 && ret == -EAGAIN);
+	NEED(qk_send_todo(ret, false) == QK_RETRY);
+	NEED(!system(NEIGHBOUR) && poll(&pfd, 1, 5000) == 1);
+	NEED(send_one(&c, 0, number - 1) == LEN);
+	return true;
+}
+
+static bool test_todo_retry(void)
+{
+	int old_fd = sock.fd, net = enter_net(), fd, size = 1;
+	bool ok;
+
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	connect_to_neighbour(fd);
+	ok = !setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) &&
+	     writable_again();
+	close(fd);
+	leave_net(net);
+	sock.fd = old_fd;
+	return ok;
+}
+
+#define PATH	"src 192.0.2.1 dst 192.0.2.2 "
+#define IPSEC								\
+	"ip xfrm state add " PATH "proto esp spi 1 mode transport "	\
+	"aead 'rfc4106(gcm(aes))' "					\
+	"0x0102030405060708090a0b0c0d0e0f1011121314 128 && "		\
+	"ip xfrm policy add " PATH "proto udp dir out "			\
+	"tmpl " PATH "proto esp mode transport"
+
+/* Several packets in a call are refused, and one by one they are not. */
+static bool one_by_one(void)
+{
+	ssize_t ret;
+
+	build(&c, 0, 1, out, LEN);
+	build(&c, 0, 2, out + LEN, LEN);
+	ret = send_out(&c, 1, 2 * LEN, LEN);
+	NEED(ret == -EIO && qk_send_todo(ret, false) == QK_UDP);
+	NEED(send_one(&c, 0, 1) == LEN && send_one(&c, 0, 2) == LEN);
+	return true;
+}
+
+static bool test_todo_ipsec(void)
+{
+	int old_fd = sock.fd, net = enter_net(), fd;
+	bool ok;
+
+	if (system(NEIGHBOUR) || system(IPSEC))
+		die("IPsec");
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	connect_to_neighbour(fd);
+	ok = one_by_one();
+	close(fd);
+	leave_net(net);
+	sock.fd = old_fd;
+	return ok;
 }
 
 /* ----- tests of reception ----- */
@@ -1229,7 +1567,15 @@ static const struct {
 	T(flow_limit, KERNEL),
 	T(bad_arguments, OFFLOAD),
 	T(repeats, INJECTION),
+	T(send_todo, 0),
 	T(injected, INJECTION),
+	T(todo_flow, KERNEL),
+	T(todo_no_flow, KERNEL),
+	T(todo_key_limit, KERNEL),
+	T(todo_seal, KERNEL),
+	T(todo_udp, KERNEL),
+	T(todo_retry, KERNEL),
+	T(todo_ipsec, KERNEL),
 	T(gro, OFFLOAD),
 	T(gro_largest, OFFLOAD),
 	T(gro_short_last, OFFLOAD),
