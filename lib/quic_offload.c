@@ -414,6 +414,18 @@ void flow_del(struct conn *conn, struct side *side)
 	side->sock.fd = -1;
 }
 
+/* As flow_sync(), and remove a flow that cannot be kept: the next packet gets
+ * another one. If the kernel takes no keys just now, the flow stays.
+ */
+int flow_keep(struct conn *conn, struct side *side)
+{
+	int err = flow_sync(side);
+
+	if (err && qk_add_todo(err) != QK_RETRY)
+		flow_del(conn, side);
+	return err;
+}
+
 /* From now on this direction of a connection is the library's. */
 void give_up(struct side *side, int err)
 {
@@ -498,8 +510,8 @@ int ngtcp2_crypto_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 		side_update(c, &c->rx, rx_aead_ctx->native_handle, rx_key,
 			    rx_iv);
 		/* The kernel has it before the Key Phase bit changes. */
-		if (!c->tx.off && c->tx.sock.fd >= 0 && flow_sync(&c->tx))
-			flow_del(c, &c->tx);
+		if (!c->tx.off && c->tx.sock.fd >= 0)
+			flow_keep(c, &c->tx);
 		rx_update(c);
 	}
 	pthread_mutex_unlock(&lock);

@@ -138,6 +138,7 @@ const void *id_key(uint32_t id);
 uint64_t key_number(const struct key *key, const uint8_t *nonce);
 struct qk_keys key_keys(const struct key *key);
 int flow_sync(struct side *side);
+int flow_keep(struct conn *conn, struct side *side);
 void flow_del(struct conn *conn, struct side *side);
 void give_up(struct side *side, int err);
 

@@ -173,7 +173,9 @@ static void rx_move(struct conn *conn, int fd)
 	if (!err)
 		return;
 	rx_remove(conn);
-	give_up(&conn->rx, -err);
+	/* Not now: the next packet tries again. */
+	if (qk_add_todo(err) != QK_RETRY)
+		give_up(&conn->rx, -err);
 }
 
 /*

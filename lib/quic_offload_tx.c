@@ -177,13 +177,14 @@ static int flow_get(const struct packet *pkt, int fd)
 	struct side *tx = pkt->key->side;
 	int err = 0;
 
+	if (tx->sock.fd == fd)
+		err = flow_keep(pkt->key->conn, tx);
 	/* Another socket has the descriptor now? */
-	if (tx->sock.fd == fd && flow_sync(tx))
-		flow_del(pkt->key->conn, tx);
-	if (tx->sock.fd != fd)
+	if (tx->sock.fd != fd) {
 		err = flow_move(pkt, fd);
-	if (!err)
-		err = flow_sync(tx);
+		if (!err)
+			err = flow_sync(tx);
+	}
 	/* The kernel keeps two generations. */
 	if (!err && (pkt->key->gen < tx->first || pkt->key->gen + 1 < tx->last))
 		err = -ENOKEY;
@@ -366,7 +367,8 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 			err = qk_send_prepare(&call, &first->key->side->sock,
 					      &batch, msg);
 		if (err) {
-			if (err != -ENOKEY)
+			/* Not now: that is for the next packets to try. */
+			if (err != -ENOKEY && qk_add_todo(err) != QK_RETRY)
 				give_up(first->key->side, -err);
 			break;
 		}

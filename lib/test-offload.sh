@@ -309,6 +309,22 @@ t_add_refused() {
 	begin && get && end && arrived file && by_library
 }
 
+# The kernel does not take keys just now: at first, and at the key update.
+t_add_not_now() {
+	PRELOAD=$DOUBLE
+	export FAKE_KERNEL_ADD=11:1-3
+	begin && get && end && arrived file && by_both
+}
+
+t_update_not_now() {
+	PRELOAD=$DOUBLE
+	export FAKE_KERNEL_ADD=11:2-4
+	begin && gtls_get --key-update=50ms 127.0.0.1 "$PORT" "$url/large" &&
+		end && arrived large && by_both &&
+		[ "$fallback" -lt $((kernel / 2)) ] &&
+		[ "$(value "$T/wire" wire_key_updates)" -eq 1 ]
+}
+
 # error ERRNO CHECK: sendmsg() of every third sealed batch fails
 error() {
 	PRELOAD=$DOUBLE
@@ -686,6 +702,15 @@ t_rx_add_refused() {
 	export FAKE_KERNEL_ADD_RX=95
 	begin && up file && end && library_opened client &&
 		grep -q 'the library opens' "$T/server.log"
+}
+
+# The first three packets find no flow; the kernel opens those that follow.
+t_rx_add_not_now() {
+	BASE=$DOUBLE
+	server_only
+	export FAKE_KERNEL_ADD_RX=11:1-3
+	begin && up file && end && kernel_opened client 20 &&
+		[ "$rx_library" -ge 3 ]
 }
 
 t_no_flow_left() {

@@ -174,6 +174,27 @@ static int on_secret(gnutls_session_t session,
 	return 0;
 }
 
+static void del_flow(struct offload *o, const struct offload_dir *dir)
+{
+	if (dir == &o->tx)
+		qk_tx_del(o->sock, o->flow_id);
+	else
+		qk_rx_del(o->sock, o->flow_id);
+}
+
+/* The kernel has a flow; or ngtcp2 protects packets: for good, or for now. */
+static void set_on(struct offload_dir *dir, int err)
+{
+	dir->on = !err;
+	dir->again = qk_add_todo(err) == QK_RETRY;
+}
+
+static void stop(struct offload *o, struct offload_dir *dir, int err)
+{
+	del_flow(o, dir);
+	set_on(dir, err);
+}
+
 /* ngtcp2 prepares the next generation. The kernel has it before the Key Phase
  * bit changes, here or at the peer.
  */
@@ -188,6 +209,7 @@ static int on_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 	struct offload *o = user_data;
 	uint8_t rx_key[64], tx_key[64];
 	struct qk_keys keys;
+	int err;
 
 	if (ngtcp2_crypto_update_key(conn, rx_secret, tx_secret, rx_aead_ctx,
 				     rx_key, rx_iv, tx_aead_ctx, tx_key, tx_iv,
@@ -202,21 +224,19 @@ static int on_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 	explicit_bzero(tx_key, sizeof(tx_key));
 	if (o->tx.on) {
 		keys = key_keys(o, &o->tx, get_key(&o->tx, o->tx.newest));
-		if (qk_tx_update(o->sock, o->flow_id, &keys)) {
-			qk_tx_del(o->sock, o->flow_id);
-			o->tx.on = false;
-		}
-		offload_stats.updates += o->tx.on;
+		err = qk_tx_update(o->sock, o->flow_id, &keys);
+		if (err)
+			stop(o, &o->tx, err);
+		offload_stats.updates += !err;
 	}
 	if (o->rx.on) {
 		keys = key_keys(o, &o->rx, get_key(&o->rx, o->rx.newest));
-		if (qk_rx_update(o->sock, o->flow_id, &keys)) {
-			qk_rx_del(o->sock, o->flow_id);
-			o->rx.on = false;
-		} else if (o->rx.newest >= 2) {
+		err = qk_rx_update(o->sock, o->flow_id, &keys);
+		if (err)
+			stop(o, &o->rx, err);
+		else if (o->rx.newest >= 2)
 			/* ngtcp2 has forgotten this one by now. */
 			qk_rx_retire(o->sock, o->flow_id, o->rx.newest - 2);
-		}
 	}
 	return 0;
 }
@@ -258,9 +278,11 @@ void offload_free(struct offload *o)
 	explicit_bzero(o, sizeof(*o));
 }
 
-static int add_flow(struct offload *o, struct offload_dir *dir, bool sends,
+/* The keys of the current generation, and the next ones if they are there */
+static int add_flow(struct offload *o, struct offload_dir *dir,
 		    const struct qk_match *match)
 {
+	bool sends = dir == &o->tx;
 	uint64_t gen = dir->newest ? dir->newest - 1 : 0;
 	struct offload_key *key = get_key(dir, gen);
 	struct qk_keys keys;
@@ -276,13 +298,16 @@ static int add_flow(struct offload *o, struct offload_dir *dir, bool sends,
 	keys = key_keys(o, dir, get_key(dir, dir->newest));
 	err = sends ? qk_tx_update(o->sock, o->flow_id, &keys) :
 		      qk_rx_update(o->sock, o->flow_id, &keys);
-	if (!err)
-		return 0;
-	if (sends)
-		qk_tx_del(o->sock, o->flow_id);
-	else
-		qk_rx_del(o->sock, o->flow_id);
+	if (err)
+		del_flow(o, dir);
 	return err;
+}
+
+/* What the kernel cannot do now, the next packets ask for again. */
+static void start(struct offload *o, struct offload_dir *dir,
+		  const struct qk_match *match)
+{
+	set_on(dir, add_flow(o, dir, match));
 }
 
 static void match_init(struct offload *o, const ngtcp2_cid *cid,
@@ -296,6 +321,21 @@ static void match_init(struct offload *o, const ngtcp2_cid *cid,
 		      peer->addrlen);
 }
 
+static void start_rx(struct offload *o)
+{
+	size_t i, n = ngtcp2_conn_get_scid(o->conn, NULL);
+	ngtcp2_cid cids[MAX_SCIDS];
+	struct qk_match match;
+
+	if (n > MAX_SCIDS)
+		return;
+	ngtcp2_conn_get_scid(o->conn, cids);
+	match_init(o, &cids[0], &match);
+	start(o, &o->rx, &match);
+	for (i = 1; i < n; i++)
+		offload_cid(o, &cids[i], true);
+}
+
 /**
  * offload_start - from now on, the kernel seals and opens what it can
  * @o: connection whose handshake is confirmed: for a server that is when it is
@@ -303,20 +343,10 @@ static void match_init(struct offload *o, const ngtcp2_cid *cid,
  */
 void offload_start(struct offload *o)
 {
-	size_t i, n = ngtcp2_conn_get_scid(o->conn, NULL);
-	ngtcp2_cid cids[MAX_SCIDS];
-	struct qk_match match;
-
-	if (!qk_can(o->sock, QUIC_INFO_TX, o->cipher) || n > MAX_SCIDS)
-		return;
-	o->tx.on = !add_flow(o, &o->tx, true, NULL);
-	if (!qk_can(o->sock, QUIC_INFO_RX, o->cipher))
-		return;
-	ngtcp2_conn_get_scid(o->conn, cids);
-	match_init(o, &cids[0], &match);
-	o->rx.on = !add_flow(o, &o->rx, false, &match);
-	for (i = 1; i < n; i++)
-		offload_cid(o, &cids[i], true);
+	if (qk_can(o->sock, QUIC_INFO_TX, o->cipher))
+		start(o, &o->tx, NULL);
+	if (qk_can(o->sock, QUIC_INFO_RX, o->cipher))
+		start_rx(o);
 }
 
 /**
@@ -349,6 +379,8 @@ void offload_cid(struct offload *o, const ngtcp2_cid *cid, bool add)
  */
 void offload_write_begin(struct offload *o, const uint8_t *datagram)
 {
+	if (o && o->tx.again)
+		start(o, &o->tx, NULL);
 	writing.o = o;
 	writing.datagram = datagram;
 	writing.packet.left = false;
@@ -468,18 +500,11 @@ static ssize_t send_sealed(struct offload *o, const struct offload_packet *p,
 	return len;
 }
 
-/* From now on, ngtcp2 seals. */
-static void tx_stop(struct offload *o)
-{
-	qk_tx_del(o->sock, o->flow_id);
-	o->tx.on = false;
-}
-
 /* The kernel has lost what it had, or never got it. */
 static bool install_again(struct offload *o)
 {
-	tx_stop(o);
-	o->tx.on = !add_flow(o, &o->tx, true, NULL);
+	qk_tx_del(o->sock, o->flow_id);
+	start(o, &o->tx, NULL);
 	return o->tx.on;
 }
 
@@ -539,7 +564,7 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 		case QK_COUNT_SENT:
 			return -1;
 		case QK_LIBRARY:
-			tx_stop(o);
+			stop(o, &o->tx, ret);
 			return send_sealed(o, first, msg, packet_size);
 		case QK_UDP:
 			/* EIO and EMSGSIZE: one packet in a call may do. */
@@ -615,6 +640,8 @@ int offload_read(struct offload *o, const ngtcp2_path *path,
 	ngtcp2_pkt_info pi = { 0 };
 	int ret;
 
+	if (o->rx.again)
+		start_rx(o);
 	/* Its header is not as on the wire: ngtcp2 takes it for lost. */
 	if (p->status == QUIC_RX_KEY_PHASE)
 		return 0;

@@ -29,6 +29,7 @@ struct offload_key {
 /* A direction of a connection */
 struct offload_dir {
 	bool on;			/* the kernel has a flow */
+	bool again;			/* ... or will be asked again for one */
 	uint64_t newest;
 	uint8_t hp[QUIC_MAX_KEY_SIZE];
 	struct offload_key keys[OFFLOAD_GENS];	/* at generation % 3 */

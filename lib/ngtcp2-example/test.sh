@@ -113,6 +113,20 @@ t_no_kernel() {
 		grep -q 'no quic-crypto' "$T/server.log"
 }
 
+# not_now VARIABLE CALLS: these calls that install keys fail, and the kernel does the
+# rest of the work after them.
+not_now() {
+	BASE=$FAKE
+	export "$1=11:$2"
+	start_h3 -u 20 && h3_get && stop_server && arrived file &&
+		all "$T/server.log" "$T/client.log" &&
+		[ "$sealed" -gt $((KB / 2)) ] && [ "$opened" -gt $((KB / 2)) ]
+}
+
+t_add_not_now() { not_now FAKE_KERNEL_ADD 1-3; }
+t_update_not_now() { not_now FAKE_KERNEL_ADD 2-4; }
+t_rx_add_not_now() { not_now FAKE_KERNEL_ADD_RX 1-3; }
+
 # error ERRNO [N]: every third call that is to be sealed fails, or every N-th
 error() {
 	BASE=$FAKE

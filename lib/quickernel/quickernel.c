@@ -10,13 +10,13 @@
  *  - A flow_id in every call, so that neither the peer's address nor its
  *    connection ID decides whose key seals a packet.
  *  - Updates pass no header key, so that they never make a new flow.
+ *  - No waiting: what the kernel cannot do now goes back to the caller.
  *  - Control buffers in which there is room for all that the kernel may say.
  *  - No key is left on the stack.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -33,27 +33,14 @@
 #define UDP_GRO		104
 #endif
 
-#define MAX_TRIES	50	/* of setsockopt(), a millisecond apart */
 #define MAX_DATAGRAM	65507	/* UDP over IPv4 */
 
 /* ----- the kernel, and sockets ----- */
 
-/* While a cipher is set up for the first time, the kernel may ask for a call to
- * be repeated.
- */
 static int set_option(const struct qk_socket *sock, int option, const void *val,
 		      socklen_t len)
 {
-	unsigned int tries;
-
-	for (tries = 1; setsockopt(sock->fd, SOL_UDP, option, val, len);
-	     tries++) {
-		if ((errno != EAGAIN && errno != EINTR) || tries == MAX_TRIES)
-			return -errno;
-		if (errno == EAGAIN)
-			poll(NULL, 0, 1);
-	}
-	return 0;
+	return setsockopt(sock->fd, SOL_UDP, option, val, len) ? -errno : 0;
 }
 
 static int get_info(int fd, struct quic_info *info)
@@ -259,6 +246,36 @@ static int remove_flow(const struct qk_socket *sock, int option,
 	return set_option(sock, option, &key, sizeof(key));
 }
 
+/**
+ * qk_add_todo - what to do after a call that gives the kernel a flow or keys?
+ * @err: what qk_tx_add(), qk_tx_update(), qk_rx_add(), qk_rx_update() or
+ *	 qk_rx_add_alias() has returned
+ *
+ * The kernel answers -EAGAIN while one of its tables is growing, or another
+ * program is setting up the same cipher, and -EINTR if a signal has come
+ * meanwhile. Both are over soon, but no event loop is to wait for that. Go on
+ * without the kernel: seal packets in the library, those of the next generation
+ * if it was an update, and open those that arrive. Repeat the call when there
+ * are packets again; @next_number is then the one of that time.
+ *
+ * Return: QK_DONE; QK_RETRY: repeat the call with the next packets; QK_INSTALL:
+ * there is no such flow, add it; QK_LIBRARY: this direction of the connection
+ * is the library's
+ */
+enum qk_todo qk_add_todo(int err)
+{
+	switch (-err) {
+	case 0:
+		return QK_DONE;
+	case EAGAIN:
+	case EINTR:
+		return QK_RETRY;
+	case ENOENT:
+		return QK_INSTALL;
+	}
+	return QK_LIBRARY;
+}
+
 /* ----- sending ----- */
 
 /**
@@ -270,7 +287,8 @@ static int remove_flow(const struct qk_socket *sock, int option,
  * Return: 0, also if the flow is there with these keys. -EADDRINUSE: the flow
  * has the keys of another connection, do not send with it. -ENOSPC, -EDQUOT,
  * -ENOMEM: no room for this one. -EOPNOTSUPP: not with this cipher.
- * -ENOPROTOOPT: not with this kernel.
+ * -ENOPROTOOPT: not with this kernel. -EAGAIN, -EINTR: not now, see
+ * qk_add_todo()
  */
 int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,
 	      const struct qk_keys *keys)
@@ -296,7 +314,7 @@ int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,
  * generation before the current one is forgotten.
  *
  * Return: 0, also if the flow has these keys. -ENOENT: no such flow. -EINVAL: a
- * generation was left out. -EADDRINUSE: as of qk_tx_add()
+ * generation was left out. -EADDRINUSE, -EAGAIN, -EINTR: as of qk_tx_add()
  */
 int qk_tx_update(const struct qk_socket *sock, uint32_t flow_id,
 		 const struct qk_keys *keys)
@@ -633,7 +651,7 @@ static int set_alias(const struct qk_socket *sock, int option,
  * Call it before NEW_CONNECTION_ID is sent.
  *
  * Return: 0, also if the flow has it. -ENOENT: no such flow. -EADDRINUSE:
- * another flow has it. -ENOSPC: the flow has 64
+ * another flow has it. -ENOSPC: the flow has 64. -EAGAIN: not now
  */
 int qk_rx_add_alias(const struct qk_socket *sock, uint32_t flow_id,
 		    const struct qk_match *match)

@@ -175,7 +175,8 @@ struct qk_packet {
 };
 
 /**
- * enum qk_todo - what the caller does after a call, see qk_send_todo()
+ * enum qk_todo - what the caller does after a call, see qk_send_todo() and
+ *		  qk_add_todo()
  *
  * @QK_DONE: nothing, the call has done what it was to do
  * @QK_RETRY: repeat the call later; no packet number was used up
@@ -187,7 +188,7 @@ struct qk_packet {
  *		   before. To repeat a packet on purpose, seal the identical one
  *		   in the library
  * @QK_LIBRARY: seal these packets in the library, and all that follow on this
- *		connection
+ *		connection; or, if it is about reception, open them
  * @QK_UDP: what the caller does without the kernel's help, as UDP has this
  *	    error, too
  */
@@ -207,6 +208,7 @@ int qk_attach(struct qk_socket *sock, int fd);
 bool qk_can(const struct qk_socket *sock, uint32_t direction, uint16_t cipher);
 size_t qk_key_size(uint16_t cipher);
 uint16_t qk_cipher_of_suite(uint16_t suite);
+enum qk_todo qk_add_todo(int err);
 
 /* Sending */
 int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,

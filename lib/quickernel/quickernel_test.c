@@ -754,19 +754,80 @@ static bool test_bad_arguments(void)
 	return true;
 }
 
-/* The kernel asks for a call to be repeated, which is no error unless it goes
- * on for too long.
- */
-static bool test_repeats(void)
+static bool test_add_todo(void)
 {
-	int err;
+	static const int others[] = {
+		ENOPROTOOPT, EOPNOTSUPP, ENOSPC, EDQUOT, ENOMEM, EADDRINUSE,
+		EBUSY, EINVAL,
+	};
+	size_t i;
 
-	setenv("FAKE_KERNEL_ADD", "11:3", 1);
-	NEED(!tx_add(&c));
-	setenv("FAKE_KERNEL_ADD", "4", 1);
-	err = tx_update(&c, 1);
-	unsetenv("FAKE_KERNEL_ADD");
-	NEED(err == -EINTR && seals(&c, 0, 1));
+	NEED(qk_add_todo(0) == QK_DONE);
+	NEED(qk_add_todo(-EAGAIN) == QK_RETRY);
+	NEED(qk_add_todo(-EINTR) == QK_RETRY);
+	NEED(qk_add_todo(-ENOENT) == QK_INSTALL);
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		NEED(qk_add_todo(-others[i]) == QK_LIBRARY);
+	return true;
+}
+
+/* The kernel takes no keys for two calls. Each comes back at once, after one
+ * attempt, and the library goes on by itself.
+ */
+static bool not_now(int (*call)(const struct conn *conn), const char *name,
+		    bool (*works)(bool by_library))
+{
+	setenv(name, "11:1-2", 1);
+	NEED(call(&c) == -EAGAIN && works(true));
+	NEED(call(&c) == -EAGAIN && works(true));
+	NEED(!call(&c) && works(false));
+	unsetenv(name);
+	/* The counter of calls begins anew. */
+	NEED(!call(&c));
+	setenv(name, "4:1-1", 1);
+	NEED(call(&c) == -EINTR && !call(&c));
+	unsetenv(name);
+	NEED(!call(&c));
+	return true;
+}
+
+static int tx_update_1(const struct conn *conn)
+{
+	return tx_update(conn, 1);
+}
+
+static uint64_t next_number;
+
+static bool add_works(bool by_library)
+{
+	if (by_library)
+		return refused(send_one(&c, 0, next_number), ENOENT);
+	return seals(&c, 0, next_number++);
+}
+
+static bool update_works(bool by_library)
+{
+	NEED(seals(&c, 0, next_number++));
+	if (by_library)
+		return refused(send_one(&c, 1, next_number), ENOKEY);
+	return seals(&c, 1, next_number++);
+}
+
+static bool rx_add_works(bool by_library)
+{
+	int got = arrives(&c, 0, next_number++);
+
+	if (by_library)
+		return got == QUIC_RX_NOT_TRIED && as_on_the_wire();
+	return got == QUIC_RX_OPENED;
+}
+
+static bool test_not_now(void)
+{
+	next_number = 1;
+	NEED(not_now(tx_add, "FAKE_KERNEL_ADD", add_works));
+	NEED(not_now(tx_update_1, "FAKE_KERNEL_ADD", update_works));
+	NEED(not_now(rx_add, "FAKE_KERNEL_ADD_RX", rx_add_works));
 	return true;
 }
 
@@ -1566,7 +1627,8 @@ static const struct {
 	T(send_key_limit, KERNEL),
 	T(flow_limit, KERNEL),
 	T(bad_arguments, OFFLOAD),
-	T(repeats, INJECTION),
+	T(add_todo, 0),
+	T(not_now, INJECTION),
 	T(send_todo, 0),
 	T(injected, INJECTION),
 	T(todo_flow, KERNEL),

@@ -344,7 +344,7 @@ t_add_refused() {
 # Only for a moment: the next packets are the kernel's.
 t_add_again() {
 	OURS=$FAKE
-	export FAKE_KERNEL_ADD=11:2
+	export FAKE_KERNEL_ADD=11:1-2
 	begin && serve file && gtls_down file && end && by_both &&
 		[ "$fallback" -le 20 ]
 }

@@ -9,9 +9,9 @@
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
- * FAKE_KERNEL_ADD=errno:n	the first n calls of it fail
+ * FAKE_KERNEL_ADD=errno:m-n	its calls m to n fail, from 1 on
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
- * FAKE_KERNEL_ADD_RX=errno	UDP_QUIC_ADD_RX_CONNECTION fails
+ * FAKE_KERNEL_ADD_RX=errno[:m-n]	UDP_QUIC_ADD_RX_CONNECTION fails
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
  *				wire checker must notice
@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -201,6 +202,16 @@ static int cid_del(int fd, const struct quic_connection_info_key *key)
 	return fail(ENOENT);
 }
 
+static bool has_key(const struct flow *flow,
+		    const struct quic_connection_info *info)
+{
+	const struct quic_pkt_keys *keys;
+
+	keys = &flow->keys[info->conn_payload_key_gen % N_GENS];
+	return keys->cipher == info->cipher_type &&
+	       !memcmp(keys->key, info->payload_key, sizeof(keys->key));
+}
+
 static int rx_add(int fd, const struct quic_connection_info *info)
 {
 	struct flow *flow = *flow_find(fd, info->key.flow_id, true);
@@ -212,6 +223,8 @@ static int rx_add(int fd, const struct quic_connection_info *info)
 		flow->expected = info->next_pkt_num;
 		flow->gen = info->conn_payload_key_gen;
 		cid_add(fd, &info->key);
+	} else if (has_key(flow, info)) {
+		return fail(EEXIST);
 	} else if (info->conn_payload_key_gen != (uint8_t)(flow->gen + 1)) {
 		return fail(EINVAL);
 	}
@@ -265,15 +278,20 @@ static int set_connection(int fd, int name, const void *val)
 	return ret;
 }
 
-/* Is this call of UDP_QUIC_ADD_TX_CONNECTION to fail? */
-static bool add_fails(void)
+/* Which error is injected into this call? @calls are counted for as long as the
+ * variable is set.
+ */
+static int add_error(const char *name, int *calls)
 {
-	const char *val = getenv("FAKE_KERNEL_ADD");
-	static int calls;
+	const char *val = getenv(name);
+	int err = 0, first, last;
 
-	if (!val || !atoi(val))
-		return false;
-	return !strchr(val, ':') || calls++ < atoi(strchr(val, ':') + 1);
+	if (!val)
+		*calls = 0;
+	else if (sscanf(val, "%d:%d-%d", &err, &first, &last) == 3 &&
+		 (++*calls < first || *calls > last))
+		return 0;
+	return err;
 }
 
 static void describe(const struct flow *flow, struct quic_info *info)
@@ -314,17 +332,20 @@ int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
+	static int tx_adds, rx_adds;
+	int err = 0;
+
 	if (level == SOL_UDP && name == UDP_ULP) {
 		if (env("FAKE_KERNEL_ULP"))
 			return fail(env("FAKE_KERNEL_ULP"));
 		return attach(fd, val, len);
 	}
-	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION &&
-	    add_fails())
-		return fail(env("FAKE_KERNEL_ADD"));
-	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION &&
-	    env("FAKE_KERNEL_ADD_RX"))
-		return fail(env("FAKE_KERNEL_ADD_RX"));
+	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION)
+		err = add_error("FAKE_KERNEL_ADD", &tx_adds);
+	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION)
+		err = add_error("FAKE_KERNEL_ADD_RX", &rx_adds);
+	if (err)
+		return fail(err);
 	if (level == SOL_UDP && stand_in &&
 	    (name == UDP_QUIC_ADD_TX_CONNECTION ||
 	     name == UDP_QUIC_DEL_TX_CONNECTION ||
