@@ -359,12 +359,13 @@ static bool may_open(int fd)
 
 ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
+	char room[QK_RX_ROOM(QK_MAX_PACKETS)];
 	struct qk_rx_call call;
 	ssize_t ret;
 
 	if (!may_open(fd))
 		return REAL(recvmsg)(fd, msg, flags);
-	qk_recv_prepare(&call, msg);
+	qk_recv_prepare(&call, room, sizeof(room), msg);
 	ret = REAL(recvmsg)(fd, &call.msg, flags);
 	if (ret < 0)
 		return ret;
@@ -378,6 +379,7 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 int recvmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags,
 	     struct timespec *timeout)
 {
+	char rooms[MAX_MESSAGES][QK_RX_ROOM(QK_MAX_PACKETS)];
 	struct qk_rx_call calls[MAX_MESSAGES];
 	struct mmsghdr copy[MAX_MESSAGES];
 	int i, ret;
@@ -387,7 +389,8 @@ int recvmmsg(int fd, struct mmsghdr *vec, unsigned int n, int flags,
 	if (n > MAX_MESSAGES)
 		n = MAX_MESSAGES;
 	for (i = 0; i < (int)n; i++) {
-		qk_recv_prepare(&calls[i], &vec[i].msg_hdr);
+		qk_recv_prepare(&calls[i], rooms[i], sizeof(rooms[i]),
+				&vec[i].msg_hdr);
 		copy[i].msg_hdr = calls[i].msg;
 	}
 	ret = REAL(recvmmsg)(fd, copy, n, flags, timeout);

@@ -755,8 +755,9 @@ static void packet_read(const struct qk_packet *p, const uint8_t *pkt,
 static void socket_read(void)
 {
 	static uint8_t buf[65536];
-	static struct qk_rx_call call;
+	char room[QK_RX_ROOM(QK_MAX_PACKETS)];
 	struct sockaddr_storage from;
+	struct qk_rx_call call;
 	struct iovec iov = { buf, sizeof(buf) };
 	struct msghdr msg;
 	struct qk_packet p;
@@ -769,7 +770,8 @@ static void socket_read(void)
 			.msg_iov = &iov,
 			.msg_iovlen = 1,
 		};
-		if (qk_recv(&sock, &call, &msg, MSG_DONTWAIT) < 0)
+		if (qk_recv(&sock, &call, room, sizeof(room), &msg,
+			    MSG_DONTWAIT) < 0)
 			return;
 		for (i = 0; qk_recv_packet(&call, i, &p); i++)
 			packet_read(&p, buf + p.offset, &from, msg.msg_namelen);

@@ -11,7 +11,8 @@
  *    connection ID decides whose key seals a packet.
  *  - Updates pass no header key, so that they never make a new flow.
  *  - No waiting: what the kernel cannot do now goes back to the caller.
- *  - Control buffers in which there is room for all that the kernel may say.
+ *  - No packet taken for what it is not: if there was too little room for what
+ *    the kernel says, packets are as they were on the wire, or lost.
  *  - No key is left on the stack.
  */
 #define _GNU_SOURCE
@@ -744,19 +745,30 @@ int qk_rx_info(const struct qk_socket *sock, uint32_t flow_id,
 /**
  * qk_recv_prepare - the half of qk_recv() before the call, for recvmmsg() and
  *		     io_uring
- * @call: filled in; must stay where it is until @call->msg has returned
+ * @call: filled in
+ * @room: memory for what the kernel says of packets, and for other control
+ *	  messages; is in use until the last qk_recv_packet()
+ * @room_len: bytes of @room, such as QK_RX_ROOM(QK_MAX_PACKETS)
  * @msg: as for recvmsg()
  */
-void qk_recv_prepare(struct qk_rx_call *call, const struct msghdr *msg)
+void qk_recv_prepare(struct qk_rx_call *call, void *room, size_t room_len,
+		     const struct msghdr *msg)
 {
+	size_t pad = -(uintptr_t)room % sizeof(size_t);
+
 	call->msg = *msg;
-	call->msg.msg_control = &call->control;
-	call->msg.msg_controllen = sizeof(call->control);
+	call->msg.msg_control = NULL;
+	call->msg.msg_controllen = 0;
+	if (room_len > pad) {
+		call->msg.msg_control = (char *)room + pad;
+		call->msg.msg_controllen = room_len - pad;
+	}
 	call->msg.msg_flags = 0;
 	call->length = 0;
 	call->packet_size = 0;
 	call->n_packets = 0;
 	call->n_elements = 0;
+	call->elements = NULL;
 }
 
 /* Append a control message, or as much as there is room for: as put_cmsg() in
@@ -783,7 +795,8 @@ static void give_cmsg(struct msghdr *msg, size_t room,
 }
 
 /* Take the kernel's message: true if it was. */
-static bool take_cmsg(struct qk_rx_call *call, const struct cmsghdr *cmsg)
+static bool take_cmsg(struct qk_rx_call *call, const struct cmsghdr *cmsg,
+		      bool *has_size)
 {
 	size_t len = cmsg->cmsg_len - CMSG_LEN(0);
 	int size;
@@ -792,16 +805,30 @@ static bool take_cmsg(struct qk_rx_call *call, const struct cmsghdr *cmsg)
 		return false;
 	if (cmsg->cmsg_type == UDP_GRO && len >= sizeof(size)) {
 		memcpy(&size, CMSG_DATA(cmsg), sizeof(size));
+		*has_size = size > 0;
 		if (size > 0 && (size_t)size < call->packet_size)
 			call->packet_size = size;
 	}
 	if (cmsg->cmsg_type != UDP_QUIC_DECRYPT)
 		return false;
-	if (len > sizeof(call->packets))
-		len = sizeof(call->packets);
-	memcpy(call->packets, CMSG_DATA(cmsg), len);
-	call->n_elements = len / sizeof(call->packets[0]);
+	call->elements = CMSG_DATA(cmsg);
+	call->n_elements = len / sizeof(struct quic_rx_packet);
 	return true;
+}
+
+/* If several packets have come, UDP says how long they are, in a message that
+ * comes after the one about packets. If that has found no room, nobody knows
+ * where a packet ends. And if the kernel says something of some packets, others
+ * may be in plaintext, too. They count as lost.
+ */
+static unsigned int count_packets(const struct qk_rx_call *call, bool has_size)
+{
+	size_t n, size = call->packet_size;
+
+	if (!size || (call->n_elements > 1 && !has_size))
+		return 0;
+	n = (call->length + size - 1) / size;
+	return call->n_elements && n > call->n_elements ? call->n_elements : n;
 }
 
 /**
@@ -813,8 +840,9 @@ static bool take_cmsg(struct qk_rx_call *call, const struct cmsghdr *cmsg)
  */
 void qk_recv_finish(struct qk_rx_call *call, struct msghdr *msg, size_t len)
 {
-	size_t i, size, room = 0, control = 0;
+	size_t i, room = 0, control = 0;
 	struct cmsghdr *cmsg;
+	bool has_size = false;
 
 	/* With MSG_TRUNC, the length may be more than there is. */
 	for (i = 0; i < msg->msg_iovlen; i++)
@@ -828,29 +856,35 @@ void qk_recv_finish(struct qk_rx_call *call, struct msghdr *msg, size_t len)
 	msg->msg_controllen = 0;
 	for (cmsg = CMSG_FIRSTHDR(&call->msg); cmsg;
 	     cmsg = CMSG_NXTHDR(&call->msg, cmsg))
-		if (!take_cmsg(call, cmsg))
+		if (!take_cmsg(call, cmsg, &has_size))
 			give_cmsg(msg, control, cmsg);
-	size = call->packet_size;
-	call->n_packets = size ? (call->length + size - 1) / size : 0;
+	call->n_packets = count_packets(call, has_size);
 }
 
 /**
  * qk_recv - receive packets, of which the kernel has opened some
  * @sock: socket
  * @call: filled in, see qk_recv_packet()
+ * @room: as for qk_recv_prepare()
+ * @room_len: bytes of @room
  * @msg: as for recvmsg(); afterwards as after recvmsg(), without the kernel's
  *	 message about packets. At most QK_MAX_CONTROL bytes of other control
  *	 messages
  * @flags: of recvmsg(). Not MSG_ERRQUEUE: read the error queue with recvmsg()
  *
+ * If @room is too small for what the kernel would say of the packets, it opens
+ * none, and all have QUIC_RX_NOT_TRIED. If it is too small for the size of the
+ * packets, which comes next, there are no packets: they count as lost. In both
+ * cases, MSG_CTRUNC is set.
+ *
  * Return: as recvmsg(), and -errno
  */
 ssize_t qk_recv(const struct qk_socket *sock, struct qk_rx_call *call,
-		struct msghdr *msg, int flags)
+		void *room, size_t room_len, struct msghdr *msg, int flags)
 {
 	ssize_t ret;
 
-	qk_recv_prepare(call, msg);
+	qk_recv_prepare(call, room, room_len, msg);
 	ret = recvmsg(sock->fd, &call->msg, flags);
 	if (ret < 0)
 		return -errno;
@@ -862,14 +896,14 @@ ssize_t qk_recv(const struct qk_socket *sock, struct qk_rx_call *call,
  * qk_recv_packet - a packet that was received
  * @call: what qk_recv() or qk_recv_finish() have filled in
  * @i: which packet, from 0 on
- * @packet: filled in
+ * @packet: filled in, from the room that the caller has given
  *
  * Return: false if there are not that many
  */
 bool qk_recv_packet(const struct qk_rx_call *call, unsigned int i,
 		    struct qk_packet *packet)
 {
-	const struct quic_rx_packet *p;
+	struct quic_rx_packet p;
 	size_t room;
 
 	memset(packet, 0, sizeof(*packet));
@@ -883,18 +917,18 @@ bool qk_recv_packet(const struct qk_rx_call *call, unsigned int i,
 	if (i >= call->n_elements)
 		return true;
 
-	p = &call->packets[i];
-	packet->number = p->pkt_num;
-	packet->flow_id = p->flow_id;
-	packet->status = p->status;
-	packet->key_gen = p->key_gen;
-	packet->cid_len = p->conn_id_length;
-	packet->pn_len = p->pkt_num_length;
-	if (p->status != QUIC_RX_OPENED && p->status != QUIC_RX_KEY_PHASE)
+	memcpy(&p, (const char *)call->elements + i * sizeof(p), sizeof(p));
+	packet->number = p.pkt_num;
+	packet->flow_id = p.flow_id;
+	packet->status = p.status;
+	packet->key_gen = p.key_gen;
+	packet->cid_len = p.conn_id_length;
+	packet->pn_len = p.pkt_num_length;
+	if (p.status != QUIC_RX_OPENED && p.status != QUIC_RX_KEY_PHASE)
 		return true;
 	packet->header_len = 1 + packet->cid_len + packet->pn_len;
 	room = packet->header_len + QUIC_TAG_SIZE;
-	if (p->status == QUIC_RX_OPENED && packet->length >= room)
+	if (p.status == QUIC_RX_OPENED && packet->length >= room)
 		packet->payload_len = packet->length - room;
 	return true;
 }

@@ -119,16 +119,27 @@ struct qk_tx_call {
 };
 
 /**
+ * QK_RX_ROOM - bytes of room for what the kernel says of a call that receives
+ * @n: packets that the call may receive: 1 without UDP_GRO, else up to
+ *     QK_MAX_PACKETS
+ *
+ * For an array of char, whatever its alignment. It includes QK_MAX_CONTROL
+ * bytes for control messages of the program.
+ */
+#define QK_RX_ROOM(n)	(sizeof(size_t) +				\
+			 CMSG_SPACE((n) * sizeof(struct quic_rx_packet)) + \
+			 CMSG_SPACE(sizeof(int)) + QK_MAX_CONTROL)
+
+/**
  * struct qk_rx_call - a call that receives, and what it has received
  *
- * @msg: for recvmsg(), recvmmsg() or io_uring; refers to @control
+ * @msg: for recvmsg(), recvmmsg() or io_uring; refers to the caller's room
  * @length: bytes that are in the buffer
  * @packet_size: bytes of each packet but the last
  * @n_packets: packets that are in the buffer, see qk_recv_packet()
  * @n_elements: packets that the kernel says something about; 0 if the socket
- *		has had no flow for reception
- * @packets: what the kernel says
- * @control: control messages; has room for all that the kernel may say
+ *		has had no flow for reception, or there was no room
+ * @elements: what the kernel says, in the caller's room
  */
 struct qk_rx_call {
 	struct msghdr msg;
@@ -136,13 +147,7 @@ struct qk_rx_call {
 	size_t packet_size;
 	unsigned int n_packets;
 	unsigned int n_elements;
-	struct quic_rx_packet packets[QK_MAX_PACKETS];
-	union {
-		size_t align;	/* as of struct cmsghdr */
-		char data[CMSG_SPACE(QK_MAX_PACKETS *
-				     sizeof(struct quic_rx_packet)) +
-			  CMSG_SPACE(sizeof(int)) + QK_MAX_CONTROL];
-	} control;
+	const void *elements;
 };
 
 /**
@@ -249,10 +254,11 @@ int qk_rx_drop_unknown(const struct qk_socket *sock, bool drop);
 int qk_rx_info(const struct qk_socket *sock, uint32_t flow_id,
 	       struct quic_info *info);
 
-void qk_recv_prepare(struct qk_rx_call *call, const struct msghdr *msg);
+void qk_recv_prepare(struct qk_rx_call *call, void *room, size_t room_len,
+		     const struct msghdr *msg);
 void qk_recv_finish(struct qk_rx_call *call, struct msghdr *msg, size_t len);
 ssize_t qk_recv(const struct qk_socket *sock, struct qk_rx_call *call,
-		struct msghdr *msg, int flags);
+		void *room, size_t room_len, struct msghdr *msg, int flags);
 bool qk_recv_packet(const struct qk_rx_call *call, unsigned int i,
 		    struct qk_packet *packet);
 

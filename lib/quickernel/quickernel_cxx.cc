@@ -27,6 +27,7 @@ static bool receives(const qk_socket *sock)
 {
 	char buf[100];
 	iovec iov = { buf, sizeof(buf) };
+	char room[QK_RX_ROOM(1)];
 	qk_rx_call call;
 	qk_packet packet;
 	msghdr msg = {};
@@ -34,7 +35,7 @@ static bool receives(const qk_socket *sock)
 	msg.msg_iov = &iov;
 	msg.msg_iovlen = 1;
 	return send(sock->fd, "\x40hello", 6, 0) == 6 &&
-	       qk_recv(sock, &call, &msg, 0) == 6 &&
+	       qk_recv(sock, &call, room, sizeof(room), &msg, 0) == 6 &&
 	       qk_recv_packet(&call, 0, &packet) && packet.length == 6 &&
 	       packet.status == QUIC_RX_NOT_TRIED &&
 	       !qk_recv_packet(&call, 1, &packet);

@@ -273,6 +273,7 @@ static bool refused(ssize_t ret, int err)
 /* ----- receiving ----- */
 
 static struct qk_rx_call call;
+static char room[QK_RX_ROOM(QK_MAX_PACKETS)];
 static struct msghdr in_msg;
 static struct iovec in_iov;
 
@@ -291,12 +292,25 @@ static void seal(const struct conn *conn, unsigned int gen, uint64_t number,
 		die("seal");
 }
 
+/* With room in the program's own buffer for what it gets of UDP_GRO */
+static ssize_t receive_to(char *dest, size_t len)
+{
+	static char control[CMSG_SPACE(sizeof(int))];
+
+	in_iov = (struct iovec) { in, sizeof(in) };
+	in_msg = (struct msghdr) {
+		.msg_iov = &in_iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	memset(in, 0, sizeof(in));
+	return qk_recv(&sock, &call, dest, len, &in_msg, MSG_DONTWAIT);
+}
+
 static ssize_t receive(void)
 {
-	in_iov = (struct iovec) { in, sizeof(in) };
-	in_msg = (struct msghdr) { .msg_iov = &in_iov, .msg_iovlen = 1 };
-	memset(in, 0, sizeof(in));
-	return qk_recv(&sock, &call, &in_msg, MSG_DONTWAIT);
+	return receive_to(room, sizeof(room));
 }
 
 /* Packet @i of the call is this one, opened. */
@@ -1214,7 +1228,8 @@ static bool receive_gro(unsigned int n, unsigned int bad, size_t len)
 		.msg_control = &control,
 		.msg_controllen = sizeof(control),
 	};
-	NEED(qk_recv(&sock, &call, &in_msg, 0) == (ssize_t)(n * len));
+	NEED(qk_recv(&sock, &call, room, sizeof(room), &in_msg, 0) ==
+	     (ssize_t)(n * len));
 	NEED(!in_msg.msg_flags && call.n_packets == n &&
 	     call.packet_size == len);
 	for (i = 0; i < n; i++)
@@ -1272,19 +1287,25 @@ static bool test_recv_control(void)
 		.msg_control = &control,
 		.msg_controllen = CMSG_LEN(4),
 	};
-	NEED(qk_recv(&sock, &call, &in_msg, 0) == LEN);
+	NEED(qk_recv(&sock, &call, room, sizeof(room), &in_msg, 0) == LEN);
 	NEED(is_opened(&c, 0, 0, 1) && in_msg.msg_flags == MSG_CTRUNC);
 	NEED(in_msg.msg_controllen == CMSG_LEN(4) &&
 	     control.hdr.cmsg_len == CMSG_LEN(4));
 
-	NEED(arrives(&c, 0, 2) == QUIC_RX_OPENED);
-	NEED(in_msg.msg_flags == MSG_CTRUNC && !in_msg.msg_controllen);
+	seal(&c, 0, 2, out, LEN);
+	peer_sends(out, LEN, 0);
+	in_msg.msg_control = NULL;
+	in_msg.msg_controllen = 0;
+	NEED(qk_recv(&sock, &call, room, sizeof(room), &in_msg, 0) == LEN);
+	NEED(is_opened(&c, 0, 0, 2) && in_msg.msg_flags == MSG_CTRUNC &&
+	     !in_msg.msg_controllen);
 	return true;
 }
 
 static bool test_recvmmsg(void)
 {
-	static struct qk_rx_call calls[3];
+	char rooms[3][QK_RX_ROOM(1)];
+	struct qk_rx_call calls[3];
 	struct mmsghdr mm[3] = { 0 };
 	struct iovec iov[3];
 	struct msghdr msg;
@@ -1296,7 +1317,7 @@ static bool test_recvmmsg(void)
 		peer_sends(out, LEN, 0);
 		iov[i] = (struct iovec) { in + i * LEN, LEN };
 		msg = (struct msghdr) { .msg_iov = &iov[i], .msg_iovlen = 1 };
-		qk_recv_prepare(&calls[i], &msg);
+		qk_recv_prepare(&calls[i], rooms[i], sizeof(rooms[i]), &msg);
 		mm[i].msg_hdr = calls[i].msg;
 	}
 	NEED(recvmmsg(sock.fd, mm, 3, MSG_DONTWAIT, NULL) == 3);
@@ -1476,10 +1497,156 @@ static bool test_truncated(void)
 	peer_sends(out, 3 * LEN, LEN);
 	in_iov = (struct iovec) { in, LEN + 50 };
 	in_msg = (struct msghdr) { .msg_iov = &in_iov, .msg_iovlen = 1 };
-	NEED(qk_recv(&sock, &call, &in_msg, MSG_TRUNC) == 3 * LEN);
+	NEED(qk_recv(&sock, &call, room, sizeof(room), &in_msg, MSG_TRUNC) ==
+	     3 * LEN);
 	NEED((in_msg.msg_flags & MSG_TRUNC) && call.length == LEN + 50);
 	NEED(call.n_packets == 2 && is_opened(&c, 0, 0, 0) &&
 	     status(1) == QUIC_RX_NOT_TRIED && status(2) == -1);
+	return true;
+}
+
+/* ----- too little room ----- */
+
+static uint64_t next_sent;
+
+/* Receive @n packets that UDP_GRO has put together, with @len bytes of room. */
+static bool receive_n(unsigned int n, size_t len, size_t pkt_len)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		seal(&c, 0, next_sent + i, out + i * pkt_len, pkt_len);
+	next_sent += n;
+	peer_sends(out, n * pkt_len, n > 1 ? pkt_len : 0);
+	return receive_to(room, len) == (ssize_t)(n * pkt_len);
+}
+
+static bool all_opened(unsigned int n)
+{
+	unsigned int i;
+
+	NEED(call.n_packets == n && !(in_msg.msg_flags & MSG_CTRUNC));
+	for (i = 0; i < n; i++)
+		NEED(is_opened(&c, i, 0, next_sent - n + i));
+	return true;
+}
+
+/* The library can open all of them, which are as they were on the wire. */
+static bool none_opened(unsigned int n, size_t pkt_len)
+{
+	unsigned int i;
+
+	NEED(call.n_packets == n && in_msg.msg_flags & MSG_CTRUNC);
+	NEED(!memcmp(in, out, n * pkt_len) && call.packet_size == pkt_len);
+	for (i = 0; i < n; i++)
+		NEED(status(i) == QUIC_RX_NOT_TRIED);
+	return true;
+}
+
+/* Opened, but nobody knows where they end: no packet of any kind */
+static bool all_lost(unsigned int n)
+{
+	return call.n_elements == n && !call.n_packets && status(0) == -1 &&
+	       in_msg.msg_flags & MSG_CTRUNC;
+}
+
+#define ELEMENTS(n)	(sizeof(size_t) + \
+			 CMSG_LEN((n) * sizeof(struct quic_rx_packet)))
+
+static bool start_gro(void)
+{
+	int one = 1;
+
+	next_sent = 0;
+	return !rx_add(&c) &&
+	       !setsockopt(sock.fd, SOL_UDP, UDP_GRO, &one, sizeof(one));
+}
+
+/* For every size of room that there may be, five packets are opened with their
+ * lengths, opened and lost, or not opened.
+ */
+static bool test_room(void)
+{
+	unsigned int n[3] = { 0 };
+	size_t len;
+
+	NEED(start_gro());
+	for (len = 0; len <= QK_RX_ROOM(5); len++) {
+		NEED(receive_n(5, len, 60));
+		if (call.n_packets && call.n_elements)
+			NEED(all_opened(5) && ++n[0]);
+		else if (call.n_elements)
+			NEED(all_lost(5) && ++n[1]);
+		else if (call.packet_size == 60)
+			NEED(none_opened(5, 60) && ++n[2]);
+		else	/* no room for anything */
+			NEED(len < 64 && !memcmp(in, out, 5 * 60) &&
+			     in_msg.msg_flags & MSG_CTRUNC);
+	}
+	printf("# of %zu sizes, opened %u, lost %u, not opened %u\n", len, n[0],
+	       n[1], n[2]);
+	NEED(n[0] > 400 && n[1] && n[1] < 32 && n[2]);
+	return true;
+}
+
+/* Rooms as programs have them */
+static bool test_room_macro(void)
+{
+	NEED(start_gro());
+	NEED(receive_n(1, QK_RX_ROOM(1), LEN) && all_opened(1));
+	NEED(receive_n(10, QK_RX_ROOM(10), LEN) && all_opened(10));
+	/* More than expected find room where nothing else is. */
+	NEED(receive_n(33, QK_RX_ROOM(1), LEN) && all_opened(33));
+	NEED(receive_n(34, QK_RX_ROOM(1), LEN) && all_lost(34));
+	NEED(receive_n(40, QK_RX_ROOM(1), LEN) && none_opened(40, LEN));
+	NEED(receive_n(40, QK_RX_ROOM(40), LEN) && all_opened(40));
+	NEED(receive_n(1, ELEMENTS(1), LEN) && is_opened(&c, 0, 0, 158));
+	return true;
+}
+
+/* The program's messages find room only after those about packets. */
+static bool test_room_control(void)
+{
+	union {
+		struct cmsghdr hdr;
+		char data[CMSG_SPACE(sizeof(struct in_pktinfo)) +
+			  CMSG_SPACE(sizeof(int))];
+	} control;
+	int one = 1, i;
+
+	NEED(start_gro());
+	NEED(!setsockopt(sock.fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)));
+	for (i = 0; i < 3; i++)
+		seal(&c, 0, i, out + i * LEN, LEN);
+	peer_sends(out, 3 * LEN, LEN);
+	in_iov = (struct iovec) { in, sizeof(in) };
+	in_msg = (struct msghdr) {
+		.msg_iov = &in_iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	/* Room for elements and the size, and not for struct in_pktinfo */
+	NEED(qk_recv(&sock, &call, room, QK_RX_ROOM(3) - QK_MAX_CONTROL,
+		     &in_msg, 0) == 3 * LEN);
+	NEED(in_msg.msg_flags & MSG_CTRUNC && call.n_packets == 3);
+	for (i = 0; i < 3; i++)
+		NEED(is_opened(&c, i, 0, i));
+	return true;
+}
+
+/* Room at any address */
+static bool test_room_alignment(void)
+{
+	unsigned int i;
+
+	NEED(start_gro());
+	for (i = 0; i < sizeof(size_t); i++) {
+		seal(&c, 0, i, out, LEN);
+		peer_sends(out, LEN, 0);
+		NEED(receive_to(room + i, QK_RX_ROOM(1)) == LEN);
+		NEED(is_opened(&c, 0, 0, i));
+	}
 	return true;
 }
 
@@ -1651,6 +1818,10 @@ static const struct {
 	T(match_peer, KERNEL),
 	T(statuses, OFFLOAD),
 	T(truncated, KERNEL),
+	T(room, OFFLOAD),
+	T(room_macro, OFFLOAD),
+	T(room_control, OFFLOAD),
+	T(room_alignment, OFFLOAD),
 	T(rx_del, OFFLOAD),
 	T(drop_unknown, KERNEL),
 	T(old_kernel, OLD_KERNEL),

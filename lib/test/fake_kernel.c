@@ -4,8 +4,8 @@
  * preload this after the former. Calls that are not made to fail go to the
  * kernel. If that has no quic-crypto, this library seals and opens the packets
  * itself, so that both can be tested on any kernel. It does so for calls as
- * libquickernel makes them (UDP_QUIC_ENCRYPT first, flow_id; control buffers
- * that are large enough) and checks nothing.
+ * libquickernel makes them (UDP_QUIC_ENCRYPT first, flow_id), and checks
+ * nothing.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
@@ -580,20 +580,43 @@ static void copy_pieces(const struct msghdr *msg, uint8_t *buf, size_t len,
 	}
 }
 
-/* The control message, ahead of those of the kernel, which are in @others */
-static void rx_set_control(struct msghdr *msg, const struct msghdr *others,
+/* Append a control message of which nothing is there but its data. */
+static void rx_put(struct msghdr *msg, size_t room, int level, int type,
+		   const void *data, size_t len)
+{
+	struct cmsghdr *cmsg;
+
+	if (msg->msg_flags & MSG_CTRUNC ||
+	    room - msg->msg_controllen < CMSG_LEN(len)) {
+		msg->msg_flags |= MSG_CTRUNC;
+		return;
+	}
+	cmsg = (void *)((char *)msg->msg_control + msg->msg_controllen);
+	cmsg->cmsg_level = level;
+	cmsg->cmsg_type = type;
+	cmsg->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(cmsg), data, len);
+	room -= msg->msg_controllen;
+	msg->msg_controllen += CMSG_SPACE(len) < room ? CMSG_SPACE(len) : room;
+}
+
+/* The control message about packets, if there are any, ahead of those of the
+ * kernel, which are in @others
+ */
+static void rx_set_control(struct msghdr *msg, struct msghdr *others,
 			   const struct quic_rx_packet *packets, size_t n)
 {
-	struct cmsghdr *cmsg = msg->msg_control;
-	size_t space = CMSG_SPACE(n * sizeof(*packets));
+	size_t room = msg->msg_controllen;
+	struct cmsghdr *cmsg;
 
-	cmsg->cmsg_level = SOL_UDP;
-	cmsg->cmsg_type = UDP_QUIC_DECRYPT;
-	cmsg->cmsg_len = CMSG_LEN(n * sizeof(*packets));
-	memcpy(CMSG_DATA(cmsg), packets, n * sizeof(*packets));
-	memcpy((char *)cmsg + space, others->msg_control,
-	       others->msg_controllen);
-	msg->msg_controllen = space + others->msg_controllen;
+	msg->msg_controllen = 0;
+	if (n)
+		rx_put(msg, room, SOL_UDP, UDP_QUIC_DECRYPT, packets,
+		       n * sizeof(*packets));
+	for (cmsg = CMSG_FIRSTHDR(others); cmsg;
+	     cmsg = CMSG_NXTHDR(others, cmsg))
+		rx_put(msg, room, cmsg->cmsg_level, cmsg->cmsg_type,
+		       CMSG_DATA(cmsg), cmsg->cmsg_len - CMSG_LEN(0));
 }
 
 static size_t gro_size(struct msghdr *msg, size_t len)
@@ -619,24 +642,30 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	size_t off, n, size;
 	ssize_t ret;
 
-	if (!stand_in || !has_rx_flows(fd) ||
-	    msg->msg_controllen < CMSG_SPACE(sizeof(packets)))
+	if (!stand_in || !has_rx_flows(fd))
 		return REAL(recvmsg)(fd, msg, flags);
 	copy.msg_control = control;
 	copy.msg_controllen = sizeof(control);
 	ret = REAL(recvmsg)(fd, &copy, flags);
 	if (ret < 0)
 		return ret;
-	copy_pieces(msg, buf, ret, false);
+	msg->msg_namelen = copy.msg_namelen;
+	msg->msg_flags = copy.msg_flags;
 	size = gro_size(&copy, ret);
+	n = size ? (ret + size - 1) / size : 0;
+	/* A packet is opened only if the program is told so. */
+	if (msg->msg_controllen < CMSG_LEN(n * sizeof(packets[0]))) {
+		rx_set_control(msg, &copy, NULL, 0);
+		msg->msg_flags |= MSG_CTRUNC;
+		return ret;
+	}
+	copy_pieces(msg, buf, ret, false);
 	pthread_mutex_lock(&lock);
 	for (off = 0, n = 0; off < (size_t)ret; off += size, n++)
 		rx_open(fd, buf + off,
 			ret - off < size ? ret - off : size, &packets[n]);
 	pthread_mutex_unlock(&lock);
 	copy_pieces(msg, buf, ret, true);
-	msg->msg_namelen = copy.msg_namelen;
-	msg->msg_flags = copy.msg_flags;
 	rx_set_control(msg, &copy, packets, n);
 	return ret;
 }
