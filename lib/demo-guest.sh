@@ -6,7 +6,8 @@
 #
 # Run as root, in a machine of its own, after make. DEMO_MB is the size of the
 # file (default 20), DEMO_PY_MB that for the Python client (default the same).
-# DEMO_DEV=netdevsim: not on loopback, but over a device that seals.
+# DEMO_DEV=netdevsim: not on loopback; the server's device seals and opens. What
+# the clients' device shows is the wire, as that device does neither.
 
 cd "$(dirname "$0")" || exit 1
 . ./lib.sh
@@ -23,7 +24,7 @@ stat_file() {
 	$on_server cat $STAT
 	[ -z "$DEMO_DEV" ] || {
 		$on_server ethtool -S server |
-			sed -n 's/^ *\(tx_quic[a-z_]*\): */\1 /p'
+			sed -n 's/^ *\([rt]x_quic[a-z_]*\): */\1 /p'
 		# which its peer had no room for
 		$on_server sed 's/^/tx_dropped /' \
 			/sys/class/net/server/statistics/tx_dropped
@@ -35,12 +36,13 @@ grown() {
 	echo $(($(value "$T/after" "$1") - $(value "$T/before" "$1")))
 }
 
-# QuicRxSwPackets: over a device, the clients have a namespace of their own
-opened_in_all() {
+# opened_by Sw|Device: packets opened at both ends. Over a device, the clients
+# have a namespace of their own.
+opened_by() {
 	{
 		$on_server cat $STAT
 		[ -z "$on_client" ] || $on_client cat $STAT
-	} | awk '$1 == "QuicRxSwPackets" { n += $2 } END { print n + 0 }'
+	} | awk -v n="QuicRx$1Packets" '$1 == n { s += $2 } END { print s + 0 }'
 }
 
 no_flow_left() {
@@ -48,15 +50,18 @@ no_flow_left() {
 	[ "$(value "$T/after" QuicCurrTxSw)" -eq 0 ] &&
 		[ "$(value "$T/after" QuicCurrTxDevice)" -eq 0 ] &&
 		[ "$(value "$T/after" QuicCurrRxSw)" -eq 0 ] &&
+		[ "$(value "$T/after" QuicCurrRxDevice)" -eq 0 ] &&
 		[ "$(value "$T/after" tx_quic_ctx)" -eq \
-			"$(value "$T/after" tx_quic_del)" ]
+			"$(value "$T/after" tx_quic_del)" ] &&
+		[ "$(value "$T/after" rx_quic_ctx)" -eq \
+			"$(value "$T/after" rx_quic_del)" ]
 }
 
 # run COMMAND...: with a server and a capture of its own
 run() {
 	rm -f "$T/out/"* "$T/client-offload"
 	stat_file >"$T/before"
-	opened_before=$(opened_in_all)
+	sw_before=$(opened_by Sw) device_before=$(opened_by Device)
 	start_capture || fail "tcpdump: $(cat "$T/tcpdump.log")"
 	# shellcheck disable=SC2119
 	start_server || fail "the server does not start"
@@ -69,7 +74,8 @@ run() {
 	complete=$?
 	wait_for 10 no_flow_left
 	gone=$?
-	opened=$(($(opened_in_all) - opened_before))
+	opened_sw=$(($(opened_by Sw) - sw_before))
+	opened_device=$(($(opened_by Device) - device_before))
 }
 
 # check_file SENT GOT FROM TO: is it the same file?
@@ -179,12 +185,17 @@ check_all() {
 	[ -z "$DEMO_DEV" ] || check_device
 	check_opened client "$arrived" "$T/offload"
 	all=$kernel
+	[ -z "$DEMO_DEV" ] || {
+		[ $((opened_device * 10)) -gt $((all * 8)) ]
+		result $? "$name: the device opened $opened_device of them"
+	}
 	[ -z "$CLIENT_PRELOAD" ] || {
 		check_opened server "$sealed" "$T/client-offload"
 		all=$((all + kernel))
 	}
-	[ "$opened" -eq "$all" ]
-	result $? "$name: the counters say so, too: $opened" "not $all"
+	[ $((opened_sw + opened_device)) -eq "$all" ]
+	result $? "$name: the counters say so, too: software opened $opened_sw,\
+ the device $opened_device" "not $all"
 	result $gone "$name: no flow is left behind"
 }
 
@@ -234,8 +245,8 @@ case $DEMO_DEV in
 '')	;;
 netdevsim)
 	setup_netdevsim >"$T/setup.log" 2>&1 ||
-		fail "no netdevsim that seals: $(cat "$T/setup.log")"
-	n_steps=34 ;;
+		fail "no netdevsim that seals and opens: $(cat "$T/setup.log")"
+	n_steps=38 ;;
 *)	fail "DEMO_DEV=$DEMO_DEV: only netdevsim is known" ;;
 esac
 

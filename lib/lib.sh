@@ -163,7 +163,7 @@ ifindex() {
 	ip netns exec "$1" cat "/sys/class/net/$1/ifindex"
 }
 
-# A device for the server, which seals, linked to another one for the clients
+# A device for the server, which seals and opens, linked to another one for the clients
 setup_netdevsim() {
 	modprobe -q netdevsim
 	on_server="ip netns exec server"
@@ -178,8 +178,9 @@ setup_netdevsim() {
 		ip -n server link set server up &&
 		$on_server ethtool -K server sg on tx-checksum-ip-generic on \
 			tx-udp-segmentation on quic-hw-tx-offload on &&
-		$on_server ethtool -k server |
-			grep -q '^quic-hw-tx-offload: on'
+		$on_server ethtool -K server rx on quic-hw-rx-offload on &&
+		[ "$($on_server ethtool -k server |
+			grep -c '^quic-hw-[rt]x-offload: on')" = 2 ]
 }
 
 # Stock curl 8.14 on OpenSSL's QUIC stalls in one download out of twenty or
