@@ -22,8 +22,8 @@ from lib.py import ksft_pr, ksft_true
 from lib.py import ksft_disruptive, ksft_variants, KsftNamedVariant, KsftFailEx
 from lib.py import KsftSkipEx
 from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
-from lib.py.quic import SLOW, TIME_SCALE, check, check_clean, check_device
-from lib.py.quic import check_no_drops
+from lib.py.quic import SLOW, Shake, TIME_SCALE, check, check_clean
+from lib.py.quic import check_device, check_no_drops
 from lib.py.quic import check_safe
 from lib.py.quic import quic_init_nsim, rounds, second_port, spare_link
 from lib.py.quic import or_skip
@@ -174,6 +174,24 @@ def threads(cfg):
             link.knob("lose_keys", 1)
             load.proceed()
             link.knob("reset", 1)
+    check_safe(load)
+
+
+@ksft_variants([
+    KsftNamedVariant("flows", {"flows": 4, "segments": 4}),
+    KsftNamedVariant("threads", {"threads": 3, "flows": 3, "key_update": 30,
+                                 "replace_flow": 70, "segments": 3,
+                                 "interval_us": 3000}),
+])
+@ksft_disruptive
+def shake(cfg, options):
+    """ Whatever happens to the device, nothing leaves unsealed """
+    link = quic_init_nsim(cfg)
+
+    order = Shake(link, {"ring": [0, 0, 5], "stop_key": [0, 1],
+                         "software": [0, 0, 3]})
+    with link.load(**options) as load:
+        order.run(load)
     check_safe(load)
 
 
@@ -851,12 +869,12 @@ def main() -> None:
 
     with NetDrvEpEnv(__file__) as cfg:
         ksft_run(cases=[
-            toggle, toggle_load, toggle_checksum, down_up, down_in_flight,
-            mtu, close_and_down, threads, add_refused, add_delayed,
+            toggle, toggle_load, toggle_checksum, down_up, shake,
+            down_in_flight, mtu, close_and_down, threads, add_refused, add_delayed,
             add_delayed_down, add_delayed_queue, slow, slow_latency,
             slow_down,
-            ring, give_back, stop_key, add_refused_late, add_refused_busy, detached, shared_table,
-            table_limit, many_flows,
+            ring, give_back, stop_key, add_refused_late, add_refused_busy,
+            detached, shared_table, table_limit, many_flows,
             keys_lost, keys_lost_load, corrupt, reset, reset_requeued,
             free_crypto, netns_move, netns_exit, unregister,
             unregister_load, unregister_throttled, devlink_reload,

@@ -24,7 +24,8 @@ from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_true
 from lib.py import ksft_disruptive, ksft_variants, KsftNamedVariant
 from lib.py import KsftSkipEx
 from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
-from lib.py.quic import CIPHERS, RxMainLink, TIME_SCALE, add_link, check
+from lib.py.quic import CIPHERS, RxMainLink, Shake, TIME_SCALE, add_link
+from lib.py.quic import check
 from lib.py.quic import check_rx_clean, check_rx_device
 from lib.py.quic import check_rx_mostly_device, check_rx_safe
 from lib.py.quic import check_rx_software, nsim_pair, or_skip, quic_init
@@ -678,6 +679,23 @@ def down_up(cfg):
     ksft_gt(load["QuicRxDevice"], len(times))
 
 
+@ksft_variants([
+    KsftNamedVariant("flows", {"flows": 4, "segments": 3, "step_ms": 20}, True),
+    KsftNamedVariant("update", {"flows": 3, "segments": 3, "key_update": 20},
+                     False),
+])
+@ksft_disruptive
+def shake(cfg, options, disruptive):
+    """ Whatever happens to the device, recvmsg() tells the truth """
+    link = _init_nsim(cfg)
+
+    defer(link.up)
+    order = Shake(link, {"rx_drop": [0, 0, 5]}, disruptive)
+    with link.load(**options) as load:
+        order.run(load)
+    check_rx_safe(load)
+
+
 def add_refused(cfg):
     """ A key that is refused is not offered again until something changes """
     link = _init_nsim(cfg)
@@ -1328,7 +1346,7 @@ def main() -> None:
             alternate_runs, replay, unalias,
             queued_delete, queued_replace, queued_close, queued, queued_down,
             queued_reset, steal,
-            toggle, toggle_load, toggle_checksum, down_up, add_refused,
+            toggle, toggle_load, toggle_checksum, down_up, shake, add_refused,
             add_refused_busy, add_refused_late, add_delayed, slow,
             table_limit, max_device_keys, caps, keys_lost, resync,
             resync_backoff, in_vain, loss, reorder, netns_move, unregister_load,

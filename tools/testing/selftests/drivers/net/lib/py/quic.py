@@ -5,9 +5,11 @@ Traffic of QUIC packets through a device that seals or opens them, for quic*.py.
 """
 
 import array
+import errno
 import fcntl
 import json
 import os
+import random
 import socket
 import struct
 import time
@@ -236,6 +238,66 @@ class Load(Traffic):
         """ Let it go on until software seals, or opens """
         self._until_grown(self.link.SW_PACKETS,
                           f"software does nothing {when} ({self})")
+
+
+class Shake:
+    """
+    What happens to devices, in an order by chance, under a load.
+
+    QUIC_FUZZ_SEED=n repeats an order, QUIC_FUZZ_COUNT=n makes it longer.
+    """
+    COUNT = 40
+    # Knobs of netdevsim with what they may be set to
+    KNOBS = {
+        "refuse_add": [0, 0, errno.EIO, errno.EBUSY, errno.ENOMEM,
+                       errno.ENOSPC],
+        "delay_ack": [0, 0, 1, 20],
+        "detach": [0, 0, 1],
+    }
+
+    def __init__(self, link, knobs=None, disruptive=True):
+        self._link = link
+        self._knobs = self.KNOBS | (knobs or {})
+        seed = int(os.environ.get("QUIC_FUZZ_SEED", time.time_ns() % 10 ** 9))
+        ksft_pr(f"QUIC_FUZZ_SEED={seed}")
+        self._random = random.Random(seed)
+        self._events = [self._toggle, self._lose_keys, self._reset]
+        self._events += [self._set_knob] * 4
+        if disruptive:
+            self._events.append(self._down_up)
+        for name in self._knobs:
+            defer(link.knob, name, 0)
+        defer(link.offload_on)
+
+    def _toggle(self):
+        self._link.offload(self._random.choice(["on", "off"]))
+
+    def _down_up(self):
+        self._link.knob("detach", 0)
+        self._link.down()
+        self._link.up()
+
+    def _lose_keys(self):
+        self._link.knob("lose_keys", 1)
+
+    def _reset(self):
+        self._link.knob("reset", 1)
+
+    def _set_knob(self):
+        name = self._random.choice(sorted(self._knobs))
+        self._link.knob(name, self._random.choice(self._knobs[name]))
+
+    def run(self, load):
+        """ Let things happen; then the device has to do its work again """
+        count = int(os.environ.get("QUIC_FUZZ_COUNT", self.COUNT))
+        for _ in range(count):
+            self._random.choice(self._events)()
+            time.sleep(self._random.choice([0, 0, 0.001, 0.02]) * TIME_SCALE)
+        for name in self._knobs:
+            self._link.knob(name, 0)
+        self._link.offload("off")
+        self._link.offload("on")
+        load.until_device("when nothing happens any more")
 
 
 #
