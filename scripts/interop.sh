@@ -46,6 +46,7 @@ list="
 900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
 1800 aioquic cd /usr/src/quic && ./aioquic_kernel/test.sh
 1800 quinn cd /usr/src/quic && ./quinn-quic-kernel/test.sh
+900 matrix cd /usr/src/quic && python3 -m matrix few
 900 demo $demo ./demo-guest.sh
 900 demo-netdevsim $demo DEMO_DEV=netdevsim ./demo-guest.sh"
 
@@ -58,7 +59,8 @@ selected()
 	[ -n "$line" ] || die "TEST=$1: there are only" \
 		"$(awk 'NF { print $2 }' <<<"$list" | paste -sd ' ')"
 	case $1 in
-	*:*)	echo "${line% [tr]x} ${1#*:}" ;;
+	*:*)	line=${line% [tr]x}
+		echo "${line% few} ${1#*:}" ;;
 	*)	echo "$line" ;;
 	esac
 }

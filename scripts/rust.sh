@@ -10,6 +10,11 @@
 rust_packages=(rustc cargo librust-quinn-dev)
 crate=/usr/src/quic/quinn-quic-kernel	# in the guest root
 
+rust_installed()
+{
+	as_root chroot "$root" dpkg-query -W "${rust_packages[@]}" >/dev/null 2>&1
+}
+
 rust_install()
 {
 	local debs=$BUILD/apt/trixie/archives
@@ -40,8 +45,7 @@ rust_build()
 # the crate, its examples and its unit tests, after tools()
 provision_rust()
 {
-	if ! as_root chroot "$root" dpkg-query -W "${rust_packages[@]}" \
-			>/dev/null 2>&1; then
+	if ! rust_installed; then
 		step rust-install "installing Rust in the guest root (600 MB)" \
 			rust_install
 	fi
