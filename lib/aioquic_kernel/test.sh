@@ -138,14 +138,6 @@ t_zero_length_cid_of_peer() {
 	begin && serve && gtls_down --scid= && end && by_kernel
 }
 
-# updates NUMBER: on both sides of the wire, since the peer follows
-updates() {
-	for side in server client; do
-		[ "$(value "$T/wire-$side" wire_key_updates)" -ge "$1" ] ||
-			says "the $side has updated too seldom" || return 1
-	done
-}
-
 # Packets of the generation before are opened by the kernel, which has its keys.
 t_key_update_by_peer() {
 	begin && serve && gtls_down_large --key-update=30ms && end &&
@@ -344,19 +336,6 @@ gso_given_up() {
 
 nothing_by_kernel() {
 	sealed server && counted && [ "$kernel" -eq 0 ] && [ "$fallback" -gt 0 ]
-}
-
-# with_sysctl NAME VALUE COMMAND...: with another value
-with_sysctl() {
-	sysctl=/proc/sys/net/quic_crypto/$1
-	[ -e "$sysctl" ] || return 4
-	old=$(cat "$sysctl")
-	echo "$2" >"$sysctl"
-	shift 2
-	"$@"
-	status=$?
-	echo "$old" >"$sysctl"
-	return $status
 }
 
 # The limit of a key is reached: the keys are updated, and no packet is sealed with

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What the tests of aioquic_kernel and of quinn-quic-kernel have in common: a server
+# What the tests of aioquic_kernel, quinn-quic-kernel and knot have in common: a server
 # and a client of ours, either of which may be under test, with counters in
 # $T/server-stats and $T/client-stats. $ours is the one under test, or both; each
 # program sets $stack, the name of its library.
@@ -86,4 +86,27 @@ opened() {
 # The kernel has refused to seal some: the library did.
 by_both() {
 	sealed "$ours" && counted && [ "$kernel" -gt 0 ] && [ "$fallback" -gt 0 ]
+}
+
+# updates NUMBER: on both sides of the wire, since the peer follows
+updates() {
+	for side in server client; do
+		_n=$(value "$T/wire-$side" wire_key_updates)
+		echo "# key updates of the $side: $_n"
+		[ "$_n" -ge "$1" ] ||
+			says "the $side has updated too seldom" || return 1
+	done
+}
+
+# with_sysctl NAME VALUE COMMAND...: with another value
+with_sysctl() {
+	sysctl=/proc/sys/net/quic_crypto/$1
+	[ -e "$sysctl" ] || return 4
+	old=$(cat "$sysctl")
+	echo "$2" >"$sysctl"
+	shift 2
+	"$@"
+	status=$?
+	echo "$old" >"$sysctl"
+	return $status
 }
