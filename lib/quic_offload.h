@@ -46,6 +46,7 @@ struct side {
 	uint64_t newest;
 	struct key *keys[N_GENS];	/* at generation % N_GENS */
 	struct qk_socket sock;		/* has the keys; fd is -1 for none */
+	uint64_t cookie;		/* of that socket, when sending */
 	uint64_t first;			/* generation installed first */
 	uint64_t last;			/* ... and last */
 	bool off;			/* left to the library, from now on */

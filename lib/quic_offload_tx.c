@@ -146,6 +146,29 @@ static int seal(const struct packet *pkt)
 	return 0;
 }
 
+/* The same for all descriptors of a socket, 0 for none */
+static uint64_t socket_cookie(int fd)
+{
+	socklen_t len = sizeof(uint64_t);
+	uint64_t cookie;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len))
+		return 0;
+	return cookie;
+}
+
+/* Does the socket of @fd have the flow by another descriptor? Use @fd for the
+ * flow from now on if that one was closed.
+ */
+static bool flow_is_there(struct side *tx, int fd)
+{
+	if (tx->sock.fd < 0 || !tx->cookie || socket_cookie(fd) != tx->cookie)
+		return false;
+	if (socket_cookie(tx->sock.fd) != tx->cookie)
+		tx->sock.fd = fd;
+	return true;
+}
+
 /*
  * Let the kernel have the key of a packet, on this socket. If the connection
  * moves to another socket, the key is there before it leaves the old one: to
@@ -166,6 +189,7 @@ static int flow_move(const struct packet *pkt, int fd)
 		return err;
 	flow_del(conn, tx);
 	tx->sock = sock;
+	tx->cookie = socket_cookie(fd);
 	tx->first = pkt->key->gen;
 	tx->last = pkt->key->gen;
 	stats.flows++;
@@ -175,12 +199,13 @@ static int flow_move(const struct packet *pkt, int fd)
 static int flow_get(const struct packet *pkt, int fd)
 {
 	struct side *tx = pkt->key->side;
+	bool there = tx->sock.fd == fd || flow_is_there(tx, fd);
 	int err = 0;
 
-	if (tx->sock.fd == fd)
+	if (there)
 		err = flow_keep(pkt->key->conn, tx);
 	/* Another socket has the descriptor now? */
-	if (tx->sock.fd != fd) {
+	if (!there || tx->sock.fd < 0) {
 		err = flow_move(pkt, fd);
 		if (!err)
 			err = flow_sync(tx);

@@ -380,8 +380,11 @@ unit() {
 	return $status
 }
 
+# Three connections, one of which moves to another socket: a duplicate of the
+# descriptor is none.
 t_unit() {
 	unit test/offload_unit &&
+		[ "$(value "$T/offload" flows)" -eq 4 ] &&
 		[ "$(value "$T/offload" kernel_packets)" -gt 0 ] &&
 		[ "$(value "$T/offload" fallback_packets)" -gt 0 ] &&
 		[ "$(value "$T/offload" dropped_packets)" -eq 1 ]

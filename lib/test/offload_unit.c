@@ -131,7 +131,7 @@ int main(void)
 	peer_start(&a, "sA");
 	peer_start(&b, "tB");
 
-	printf("KTAP version 1\n1..20\n");
+	printf("KTAP version 1\n1..22\n");
 
 	/* It leaves nothing unsealed before it saw a call of sendmsg(). */
 	build(&a, 0, 1, buf, PKT_LEN);
@@ -244,15 +244,28 @@ int main(void)
 	build(&b, 2, 33, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 33), "the next but one");
 
+	/* The socket has two descriptors, and the one with the flow goes. */
+	fd = dup(tx);
+	build(&b, 2, 34, buf, PKT_LEN);
+	build(&b, 2, 35, buf + PKT_LEN, PKT_LEN);
+	check(sendto(fd, buf, PKT_LEN, 0, (struct sockaddr *)&to,
+		     sizeof(to)) == PKT_LEN && got(&b, 2, 34) &&
+	      sent(buf + PKT_LEN, PKT_LEN, 0) && got(&b, 2, 35),
+	      "a duplicate of the descriptor");
+	close(tx);
+	tx = fd;
+	build(&b, 2, 36, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 36), "the duplicate alone");
+
 	/* The descriptor is another socket now. */
 	fd = socket(AF_INET, SOCK_DGRAM, 0);
 	dup2(fd, tx);
 	close(fd);
-	build(&b, 2, 34, buf, PKT_LEN);
-	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 34), "another socket");
+	build(&b, 2, 37, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 37), "another socket");
 
 	/* Built, and then the connection ends: better lost than unsealed. */
-	build(&b, 2, 35, buf, PKT_LEN);
+	build(&b, 2, 38, buf, PKT_LEN);
 	ngtcp2_conn_del(b.conn);
 	check(sent(buf, PKT_LEN, 0) && nothing_more(), "after the end");
 	ngtcp2_conn_del(a.conn);
