@@ -44,6 +44,7 @@ list="
 600 ngtcp2-example cd /usr/src/quic && ngtcp2-example/test.sh
 900 interposer-sends cd /usr/src/quic && ./test-offload.sh tx
 900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
+900 knot cd /usr/src/quic && ./knot/test.sh
 1800 aioquic cd /usr/src/quic && ./aioquic_kernel/test.sh
 1800 quinn cd /usr/src/quic && ./quinn-quic-kernel/test.sh
 900 matrix cd /usr/src/quic && python3 -m matrix few

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What test-offload.sh, aioquic_kernel/test.sh and ngtcp2-example/test.sh have in
-# common: counters before and after, results, and the loop that runs the tests.
+# What test-offload.sh and the test.sh of each directory have in common: counters before and after, results, and the loop that runs the tests.
 
 # shellcheck source=../lib.sh
 . ./lib.sh
