@@ -181,6 +181,6 @@ CLIENTS = [
 
 LEFT_OUT = [
     ("ngtcp2 with OpenSSL", "Debian 13's ngtcp2 has a helper for GnuTLS only."),
-    ("knotd, kdig", "They speak DNS over QUIC, and no HTTP/3."),
+    ("knotd, kdig", "They speak DNS over QUIC, and no HTTP/3: see ``knot/``."),
     ("Chromium", "It would add 143 packages and 577 MB to the guest root."),
 ]
