@@ -12,11 +12,11 @@
 #include "net.h"
 #include "netlink.h"
 #include "netlink_gen.h"
-#include "offload.h"
 #include "sock.h"
 
-/* A message: what flows have in common, three generations, 64 matches */
-#define QUIC_NL_MAX_FLOW	8192
+/* Bytes of a message: what flows have in common, three generations; a match */
+#define QUIC_NL_FLOW_SIZE	448
+#define QUIC_NL_MATCH_SIZE	64
 
 static const u8 quic_nl_cmd[] = {
 	[QUIC_NL_ADD]		= QUIC_CRYPTO_CMD_FLOW_ADD_NTF,
@@ -177,31 +177,29 @@ static int quic_nl_put_flow(const struct quic_nl_msg *msg,
 	return quic_nl_put_generations(skb, &f->info);
 }
 
-static struct quic_nl_flow quic_nl_tx_flow(const struct quic_flow *flow)
+/* All but the generations */
+static void quic_nl_tx_flow(struct quic_nl_flow *f,
+			    const struct quic_flow *flow)
 {
-	struct quic_nl_flow f = {
+	*f = (struct quic_nl_flow) {
 		.direction	= QUIC_CRYPTO_DIRECTION_TX,
 		.id		= flow->id,
 		.path_id	= flow->path_id,
 		.cipher		= flow->hp.cipher->type,
 		.user		= flow->charge.user,
 	};
-
-	return f;
 }
 
-static struct quic_nl_flow quic_nl_rx_flow(struct quic_rx_flow *flow)
+static void quic_nl_rx_flow(struct quic_nl_flow *f, struct quic_rx_flow *flow)
 {
-	struct quic_nl_flow f = {
+	*f = (struct quic_nl_flow) {
 		.direction	= QUIC_CRYPTO_DIRECTION_RX,
 		.id		= flow->id,
 		.path_id	= flow->path_id,
 		.cipher		= flow->hp.cipher->type,
 		.user		= flow->charge.user,
 	};
-
-	quic_rx_flow_describe(flow, &f.info);
-	return f;
+	quic_rx_flow_describe(flow, &f->info);
 }
 
 static int quic_nl_put_tx_flow(const struct quic_nl_msg *msg,
@@ -268,9 +266,10 @@ static int quic_nl_dump_tx_flow(const struct quic_nl_call *call,
 				struct quic_flows *fs,
 				const struct quic_flow *flow)
 {
-	struct quic_nl_flow f = quic_nl_tx_flow(flow);
+	struct quic_nl_flow f;
 	void *hdr;
 
+	quic_nl_tx_flow(&f, flow);
 	quic_flow_describe(fs, flow, &f.info);
 	if (!quic_nl_in_device(call, &f.info))
 		return 0;
@@ -285,9 +284,10 @@ static int quic_nl_dump_tx_flow(const struct quic_nl_call *call,
 static int quic_nl_dump_rx_flow(const struct quic_nl_call *call,
 				struct quic_rx_flow *flow)
 {
-	struct quic_nl_flow f = quic_nl_rx_flow(flow);
+	struct quic_nl_flow f;
 	void *hdr;
 
+	quic_nl_rx_flow(&f, flow);
 	if (!quic_nl_in_device(call, &f.info))
 		return 0;
 	hdr = quic_nl_begin(call);
@@ -387,7 +387,8 @@ static void quic_nl_dump_at(struct quic_nl_dump *d, u32 sock)
 
 int quic_crypto_nl_flow_get_start(struct netlink_callback *cb)
 {
-	cb->min_dump_alloc = QUIC_NL_MAX_FLOW;
+	cb->min_dump_alloc = QUIC_NL_FLOW_SIZE +
+			     QUIC_RX_MAX_MATCHES * QUIC_NL_MATCH_SIZE;
 	return 0;
 }
 
@@ -434,16 +435,14 @@ int quic_crypto_nl_flow_get_dumpit(struct sk_buff *skb,
 	return err;
 }
 
-/* Those who listen learn that they have missed a message that there is no memory
- * for
- */
+/* Listeners learn that they have missed a message that found no memory */
 static void quic_nl_notify_end(const struct quic_nl_msg *msg, void *hdr,
 			       int err)
 {
 	if (err) {
 		nlmsg_free(msg->skb);
 		genl_set_err(&quic_crypto_nl_family, msg->net, 0,
-			     QUIC_CRYPTO_NLGRP_FLOWS, err);
+			     QUIC_CRYPTO_NLGRP_FLOWS, -ENOBUFS);
 		return;
 	}
 	genlmsg_end(msg->skb, hdr);
@@ -451,12 +450,14 @@ static void quic_nl_notify_end(const struct quic_nl_msg *msg, void *hdr,
 				QUIC_CRYPTO_NLGRP_FLOWS, GFP_KERNEL);
 }
 
-/* Begin a notification; NULL if nobody listens or there is no memory. The socket
- * is in use, or about to be destroyed.
+/* Begin a notification about a flow with that many matches; NULL if nobody
+ * listens, in any network namespace, or there is no memory. The socket is in
+ * use, or about to be destroyed.
  */
 static void *quic_nl_notify_begin(struct quic_nl_msg *msg,
 				  struct quic_sock *qs,
-				  enum quic_nl_event event)
+				  enum quic_nl_event event,
+				  unsigned int matches)
 {
 	void *hdr = NULL;
 
@@ -465,13 +466,52 @@ static void *quic_nl_notify_begin(struct quic_nl_msg *msg,
 		return NULL;
 	quic_sock_identify(qs, &msg->sock);
 	msg->user_ns = msg->net->user_ns;
-	msg->skb = genlmsg_new(QUIC_NL_MAX_FLOW, GFP_KERNEL);
+	msg->skb = genlmsg_new(QUIC_NL_FLOW_SIZE + matches * QUIC_NL_MATCH_SIZE,
+			       GFP_KERNEL);
 	if (msg->skb)
 		hdr = genlmsg_put(msg->skb, 0, 0, &quic_crypto_nl_family, 0,
 				  quic_nl_cmd[event]);
 	if (!hdr)
 		quic_nl_notify_end(msg, NULL, -ENOBUFS);
 	return hdr;
+}
+
+/* Without quic_flows.lock, the message has no generations */
+static void quic_nl_send_tx(struct quic_flows *fs, const struct quic_flow *flow,
+			    enum quic_nl_event event, bool locked)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, tx);
+	struct quic_nl_msg msg = { .net = fs->net };
+	struct quic_nl_flow f;
+	void *hdr;
+
+	hdr = quic_nl_notify_begin(&msg, qs, event, 1);
+	if (!hdr)
+		return;
+	quic_nl_tx_flow(&f, flow);
+	if (locked)
+		quic_flow_describe(fs, flow, &f.info);
+	quic_nl_notify_end(&msg, hdr, quic_nl_put_tx_flow(&msg, &f, flow));
+}
+
+/* Without quic_rx_flows.lock, the message has no matches */
+static void quic_nl_send_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
+			    enum quic_nl_event event, bool locked)
+{
+	struct quic_sock *qs = container_of(fs, struct quic_sock, rx);
+	struct quic_nl_msg msg = { .net = fs->net };
+	struct quic_nl_flow f;
+	void *hdr;
+	int err;
+
+	hdr = quic_nl_notify_begin(&msg, qs, event,
+				   locked ? flow->nr_matches : 0);
+	if (!hdr)
+		return;
+	quic_nl_rx_flow(&f, flow);
+	err = locked ? quic_nl_put_rx_flow(&msg, &f, flow) :
+		       quic_nl_put_flow(&msg, &f);
+	quic_nl_notify_end(&msg, hdr, err);
 }
 
 /**
@@ -485,16 +525,7 @@ static void *quic_nl_notify_begin(struct quic_nl_msg *msg,
 void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
 		       enum quic_nl_event event)
 {
-	struct quic_sock *qs = container_of(fs, struct quic_sock, tx);
-	struct quic_nl_flow f = quic_nl_tx_flow(flow);
-	struct quic_nl_msg msg = { .net = fs->net };
-	void *hdr;
-
-	hdr = quic_nl_notify_begin(&msg, qs, event);
-	if (!hdr)
-		return;
-	quic_flow_describe(fs, flow, &f.info);
-	quic_nl_notify_end(&msg, hdr, quic_nl_put_tx_flow(&msg, &f, flow));
+	quic_nl_send_tx(fs, flow, event, true);
 }
 
 /**
@@ -508,49 +539,29 @@ void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
 void quic_nl_notify_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
 		       enum quic_nl_event event)
 {
-	struct quic_sock *qs = container_of(fs, struct quic_sock, rx);
-	struct quic_nl_flow f;
-	struct quic_nl_msg msg = { .net = fs->net };
-	void *hdr;
-
-	hdr = quic_nl_notify_begin(&msg, qs, event);
-	if (!hdr)
-		return;
-	f = quic_nl_rx_flow(flow);
-	quic_nl_notify_end(&msg, hdr, quic_nl_put_rx_flow(&msg, &f, flow));
+	quic_nl_send_rx(fs, flow, event, true);
 }
 
 /**
- * quic_nl_notify_tx_limit - tell listeners that a key may seal few packets more
+ * quic_nl_notify_tx_limit - tell listeners that a key of a flow may seal few
+ *			     packets more
  * @fs: flows of the socket
  * @flow: one of them; the caller holds a reference
- * @key: its key; likewise
- * @phase: Key Phase bit of @key
  *
- * A sender does not wait for quic_flows.lock: the message has this generation
- * only.
+ * A sender does not wait for those who add and remove flows: meanwhile, the
+ * message has no generations.
  *
  * Context: process, sleeps.
  */
 void quic_nl_notify_tx_limit(struct quic_flows *fs,
-			     const struct quic_flow *flow,
-			     struct quic_key *key, unsigned int phase)
+			     const struct quic_flow *flow)
 {
-	struct quic_sock *qs = container_of(fs, struct quic_sock, tx);
-	struct quic_nl_flow f = quic_nl_tx_flow(flow);
-	struct quic_info_generation *info = f.info.generations;
-	struct quic_nl_msg msg = { .net = fs->net };
-	void *hdr;
+	bool locked = mutex_trylock(&fs->lock);
 
-	hdr = quic_nl_notify_begin(&msg, qs, QUIC_NL_LIMIT);
-	if (!hdr)
-		return;
-	quic_key_info(key, flow->path_id, info);
-	info->ifindex = quic_offload_ifindex(&flow->slot[phase].dev);
-	info->gen = READ_ONCE(flow->gen);
-	info->gen -= (info->gen ^ phase) & 1;
-	info->installed = 1;
-	quic_nl_notify_end(&msg, hdr, quic_nl_put_tx_flow(&msg, &f, flow));
+	if (!READ_ONCE(flow->removed))
+		quic_nl_send_tx(fs, flow, QUIC_NL_LIMIT, locked);
+	if (locked)
+		mutex_unlock(&fs->lock);
 }
 
 /**
@@ -559,23 +570,19 @@ void quic_nl_notify_tx_limit(struct quic_flows *fs,
  * @fs: flows of the socket
  * @flow: one of them; the caller holds a reference
  *
- * A receiver does not wait for quic_rx_flows.lock: the message has no matches.
+ * A receiver does not wait for those who add and remove flows: meanwhile, the
+ * message has no matches.
  *
  * Context: process, sleeps.
  */
 void quic_nl_notify_rx_limit(struct quic_rx_flows *fs,
 			     struct quic_rx_flow *flow)
 {
-	struct quic_sock *qs = container_of(fs, struct quic_sock, rx);
-	struct quic_nl_flow f;
-	struct quic_nl_msg msg = { .net = fs->net };
-	void *hdr;
+	bool locked = mutex_trylock(&fs->lock);
 
-	hdr = quic_nl_notify_begin(&msg, qs, QUIC_NL_LIMIT);
-	if (!hdr)
-		return;
-	f = quic_nl_rx_flow(flow);
-	quic_nl_notify_end(&msg, hdr, quic_nl_put_flow(&msg, &f));
+	quic_nl_send_rx(fs, flow, QUIC_NL_LIMIT, locked);
+	if (locked)
+		mutex_unlock(&fs->lock);
 }
 
 /**

@@ -7,14 +7,14 @@
 
 struct quic_flow;
 struct quic_flows;
-struct quic_key;
 struct quic_rx_flow;
 struct quic_rx_flows;
 
 /**
  * enum quic_nl_event - what listeners are told
  * @QUIC_NL_ADD: a flow is new
- * @QUIC_NL_UPDATE: a flow has another key or match, or one less
+ * @QUIC_NL_UPDATE: a flow was given another key or match, or lost one, by an
+ *		    option
  * @QUIC_NL_DEL: a flow is removed
  * @QUIC_NL_LIMIT: a flow is near a limit, see quic_limit_near()
  */
@@ -30,8 +30,7 @@ void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
 void quic_nl_notify_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
 		       enum quic_nl_event event);
 void quic_nl_notify_tx_limit(struct quic_flows *fs,
-			     const struct quic_flow *flow,
-			     struct quic_key *key, unsigned int phase);
+			     const struct quic_flow *flow);
 void quic_nl_notify_rx_limit(struct quic_rx_flows *fs,
 			     struct quic_rx_flow *flow);
 int quic_netlink_init(void);

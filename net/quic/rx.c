@@ -571,21 +571,25 @@ static size_t quic_rx_cmsg_len(const struct quic_rx *rx)
 	return rx->layout.npkts * sizeof(*rx->packets);
 }
 
-/* Has the control buffer room for an element for each packet? More packets than
- * UDP makes of a call can only come from a device that lies about them.
+/* Has the control buffer room for an element for each packet, and for what UDP
+ * says next about the size of several? Without the size, nobody knows where a
+ * packet ends. More packets than UDP makes of a call can only come from a
+ * device that lies about them.
  */
 static bool quic_rx_room(const struct quic_rx *rx)
 {
 	const struct msghdr *msg = rx->urx->msg;
 	size_t hdr = sizeof(struct cmsghdr);
+	size_t len = quic_rx_cmsg_len(rx);
 
 #ifdef CONFIG_COMPAT
 	if (msg->msg_flags & MSG_CMSG_COMPAT)
 		hdr = sizeof(struct compat_cmsghdr);
 #endif
+	if (rx->layout.npkts > 1)
+		len += hdr + sizeof(int);
 	return rx->layout.npkts <= UDP_MAX_SEGMENTS && !rx->urx->off &&
-	       msg->msg_control &&
-	       msg->msg_controllen >= hdr + quic_rx_cmsg_len(rx);
+	       msg->msg_control && msg->msg_controllen >= hdr + len;
 }
 
 /* The user learns nothing about the packets, for lack of room or of memory */

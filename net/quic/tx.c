@@ -204,8 +204,9 @@ static int quic_tx_seal(struct quic_tx *tx, struct quic_flow *flow)
 	}
 	if (err)
 		quic_key_release(key, flow->path_id, b->pkts, b->layout.npkts);
-	else if (near)
-		quic_nl_notify_tx_limit(tx->fs, flow, key, b->phase);
+	/* After an error, too: others may have gone on from here */
+	if (near)
+		quic_nl_notify_tx_limit(tx->fs, flow);
 out:
 	quic_key_put(key);
 	return err;

@@ -27,13 +27,18 @@ static void quic_test_rx_flows_free(void *fs)
 static struct quic_rx_flows *quic_test_rx_flows(struct kunit *test)
 {
 	struct quic_rx_flows *fs;
+	struct quic_sock *qs;
 	struct sock *sk;
 
-	fs = kunit_kzalloc(test, sizeof(*fs), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, fs);
+	qs = kunit_kzalloc(test, sizeof(*qs), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, qs);
+	fs = &qs->rx;
 	sk = kunit_kzalloc(test, sizeof(*sk), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, sk);
 	write_pnet(&sk->sk_net, &init_net);
+	rwlock_init(&sk->sk_callback_lock);
+	/* Who listens to flows looks at the socket */
+	qs->tx.sk = sk;
 	KUNIT_ASSERT_EQ(test, 0, quic_rx_flows_init(fs, sk));
 	KUNIT_ASSERT_EQ(test, 0,
 			kunit_add_action_or_reset(test,

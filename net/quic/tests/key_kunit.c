@@ -115,6 +115,20 @@ static void quic_test_install_refused(struct kunit *test,
 		quic_key_uninstall(key, 0);
 }
 
+static void quic_test_limit_near(struct kunit *test)
+{
+	/* An eighth, rounded down, may be left */
+	KUNIT_EXPECT_FALSE(test, quic_limit_near(16, 0, 13));
+	KUNIT_EXPECT_FALSE(test, quic_limit_near(16, 12, 1));
+	KUNIT_EXPECT_TRUE(test, quic_limit_near(16, 13, 1));
+	KUNIT_EXPECT_TRUE(test, quic_limit_near(16, 0, 16));
+	KUNIT_EXPECT_FALSE(test, quic_limit_near(16, 14, 1));
+	KUNIT_EXPECT_FALSE(test, quic_limit_near(7, 5, 1));
+	KUNIT_EXPECT_TRUE(test, quic_limit_near(7, 6, 1));
+	KUNIT_EXPECT_TRUE(test, quic_limit_near(1, 0, 1));
+	KUNIT_EXPECT_FALSE(test, quic_limit_near(U64_MAX, 0, 1));
+}
+
 static void quic_test_key_sysctl(struct kunit *test)
 {
 	struct quic_crypto_net *qn = quic_crypto_net(&init_net);
@@ -128,7 +142,7 @@ static void quic_test_key_sysctl(struct kunit *test)
 	WRITE_ONCE(qn->seal_limit, 2);
 	key = quic_test_install(test, &id, 0);
 	KUNIT_EXPECT_EQ(test, key->tx.limit, 2);
-	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 5, 2), 0);
+	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 5, 2), 1);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(key, 7, 1), -EKEYEXPIRED);
 	quic_key_uninstall(key, 0);
 
@@ -470,6 +484,7 @@ static void quic_test_aead_off_cpu(struct kunit *test)
 
 static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_key_limit, quic_limit_gen_params),
+	KUNIT_CASE(quic_test_limit_near),
 	KUNIT_CASE(quic_test_key_sysctl),
 	KUNIT_CASE(quic_test_key_shared),
 	KUNIT_CASE(quic_test_key_users),

@@ -725,6 +725,14 @@ static void check_wire(struct __test_metadata *_metadata,
 	self->no_room += !peek;
 }
 
+/* An element for each packet, and the size of several packets. */
+static size_t control_needed(void)
+{
+	size_t len = CMSG_LEN(batch.n * sizeof(rx.pkt[0]));
+
+	return batch.n > 1 ? len + CMSG_LEN(sizeof(int)) : len;
+}
+
 static void model_receive(struct __test_metadata *_metadata,
 			  struct _test_data_model *self)
 {
@@ -745,7 +753,7 @@ static void model_receive(struct __test_metadata *_metadata,
 			rx.flags |= MSG_PEEK;
 		rx.flags |= MSG_TRUNC;
 		ASSERT_EQ(wire, rx_call(&rx));
-		if (rx.room >= CMSG_LEN(batch.n * sizeof(rx.pkt[0])))
+		if (rx.room >= control_needed())
 			check_call(_metadata, self, peer, peeks);
 		else
 			check_wire(_metadata, self, wire, peeks);
