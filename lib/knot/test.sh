@@ -191,7 +191,7 @@ expect() {
 by_kernel() {
 	for side in $1; do
 		sealed "$side" && [ "$kernel" -gt 0 ] &&
-			[ $((library + fallback)) -le $((2 * $2)) ] ||
+			[ $((library + fallback)) -le $((4 * $2)) ] ||
 			says "not sealed by the kernel" || return 1
 		[ "$side" = client ] || [ "$fallback" -eq 0 ] ||
 			says "a fallback of the server" || return 1
