@@ -453,7 +453,8 @@ static void send_flipped(struct __test_metadata *_metadata,
 		tx.gso = gso;
 		ret = tx_send(&tx);
 		sent += ret > 0;
-		if (ret < 0)
+		/* Of several wrong headers, any may be seen. */
+		if (ret < 0 && ret != -EBADMSG)
 			ASSERT_EQ(-EINVAL, ret);
 		while (!(ret = collect_one(rx, f, 1, seen, 0)))
 			;

@@ -265,11 +265,13 @@ class Shake:
         self._events += [self._set_knob] * 4
         if disruptive:
             self._events.append(self._down_up)
+        # The last of these first: no device that is detached has features
+        defer(link.offload_on)
         for name in self._knobs:
             defer(link.knob, name, 0)
-        defer(link.offload_on)
 
     def _toggle(self):
+        self._link.knob("detach", 0)
         self._link.offload(self._random.choice(["on", "off"]))
 
     def _down_up(self):
