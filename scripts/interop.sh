@@ -41,6 +41,7 @@ guest_debug
 demo="cd /usr/src/quic && DEMO_MB=5 DEMO_PY_MB=2"
 list="
 300 quickernel cd /usr/src/quic/quickernel && LD_PRELOAD=../test/fake_kernel.so ./quickernel_test
+60 quickernel-example cd /usr/src/quic/quickernel && ./example
 600 ngtcp2-example cd /usr/src/quic && ngtcp2-example/test.sh
 900 interposer-sends cd /usr/src/quic && ./test-offload.sh tx
 900 interposer-receives cd /usr/src/quic && ./test-offload.sh rx
