@@ -10,12 +10,14 @@ import argparse
 import asyncio
 import os
 import ssl
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import CipherSuite
 
@@ -32,12 +34,15 @@ class Client(QuicConnectionProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._http = H3Connection(self._quic)
+        self._path = None
         self._out = None
         self._done = None
 
-    def request(self, url, method, body, out):
-        """Returns a future; the body of the answer goes to the file out."""
-        self._out = out
+    def request(self, url, method, body, path):
+        """Returns a future: None, or what is wrong. The body of the answer goes to
+        a file, which is made only if the server has the answer.
+        """
+        self._path = path
         self._done = self._loop.create_future()
         stream_id = self._quic.get_next_available_stream_id()
         self._http.send_headers(stream_id, [
@@ -50,17 +55,26 @@ class Client(QuicConnectionProtocol):
         return self._done
 
     def quic_event_received(self, event):
+        if isinstance(event, ConnectionTerminated):
+            self._end(f"connection closed: {event.reason_phrase or event.error_code}")
         for http_event in self._http.handle_event(event):
             if self._done is None or self._done.done():
                 return
-            if (isinstance(http_event, HeadersReceived) and
-                    (b":status", b"200") not in http_event.headers):
-                self._done.set_exception(RuntimeError(str(http_event.headers)))
-                return
+            if isinstance(http_event, HeadersReceived) and not self._out:
+                status = dict(http_event.headers).get(b":status", b"none").decode()
+                if status != "200":
+                    return self._end(f"status {status}")
+                self._out = open(self._path, "wb")
             if isinstance(http_event, DataReceived):
                 self._out.write(http_event.data)
             if getattr(http_event, "stream_ended", False):
-                self._done.set_result(None)
+                self._end(None)
+
+    def _end(self, error):
+        if self._out:
+            self._out.close()
+        if self._done and not self._done.done():
+            self._done.set_result(error)
 
     def every(self, seconds, call):
         def again():
@@ -125,11 +139,12 @@ async def main(options):
         for packets, new_id in (options.migrate, True), (options.rebind, False):
             if packets:
                 client.when_sealed(packets, client.move, new_id)
-        with open(options.file, "wb") as out:
-            await client.request(options.url, b"POST" if body else b"GET", body, out)
+        error = await client.request(options.url, b"POST" if body else b"GET", body,
+                                     options.file)
     if options.stats:
         Path(options.stats).write_text(str(stats))
+    return error and f"{options.url.geturl()}: {error}"
 
 
 if __name__ == "__main__":
-    asyncio.run(main(arguments()))
+    sys.exit(asyncio.run(main(arguments())))

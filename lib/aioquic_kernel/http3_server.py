@@ -91,7 +91,12 @@ def arguments():
     parser.add_argument("--retry", action="store_true", help="validate addresses")
     parser.add_argument("--no-kernel", action="store_true", help="aioquic only")
     parser.add_argument("--stats", help="file for the counters, at the end")
-    return parser.parse_args()
+    options = parser.parse_args()
+    # A directory that is missing must not be noticed by clients only.
+    for directory in filter(None, (options.root, options.uploads)):
+        if not Path(directory).is_dir():
+            parser.error(f"{directory} is not a directory")
+    return options
 
 
 async def main(options):

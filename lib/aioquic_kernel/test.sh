@@ -212,6 +212,15 @@ t_parallel() {
 		[ "$(value "$T/server-stats" rx_flows)" -eq 8 ]
 }
 
+# The client says so, and makes no file.
+t_not_found() {
+	begin && serve || return 1
+	client "$url/none" "$T/out/none"
+	[ $? -eq 1 ] && grep -q 'none: status 404' "$T/client.log" &&
+		! grep -q Traceback "$T/client.log" && [ ! -e "$T/out/none" ] &&
+		end && opened server
+}
+
 # ----- with OpenSSL -----
 
 t_curl() {

@@ -5,18 +5,21 @@ Two connections talk to each other without a network. The socket of one is a
 stand-in that notes what is asked of it.
 """
 import asyncio
+import contextlib
 import errno
+import io
 import ssl
 import subprocess
 import unittest
 from tempfile import TemporaryDirectory
+from unittest import mock
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
 from aioquic.tls import Epoch
 
 from aioquic_kernel import KernelQuicConnection, KernelTransport, QuicConnectionProtocol
-from aioquic_kernel import uapi
+from aioquic_kernel import http3_server, uapi
 from aioquic_kernel.crypto import MAX_PACKET, UPDATE_AFTER, KernelPacket
 
 SECRET = b"what nobody must read"
@@ -385,6 +388,32 @@ class Test(unittest.TestCase):
         self.assertEqual(len(uapi.connection_info(key, None, 0)), 248)
         control = uapi.tx_control(1, 2, 8, 1200)
         self.assertEqual([len(data) for _, _, data in control], [16, 2])
+
+
+class ServerArguments(unittest.TestCase):
+    """A directory that is missing ends the example server at once."""
+
+    def parse(self, *args):
+        """The options, or what argparse has said before it ended the program"""
+        said = io.StringIO()
+        with mock.patch("sys.argv", ["http3_server", *args]):
+            with contextlib.redirect_stderr(said):
+                try:
+                    return http3_server.arguments()
+                except SystemExit as end:
+                    self.assertEqual(end.code, 2)
+        return said.getvalue()
+
+    def test_directories(self):
+        with TemporaryDirectory() as there:
+            missing = there + "/missing"
+            options = self.parse("--uploads", there, "4433", there, "cert", "key")
+            self.assertEqual((options.root, options.uploads), (there, there))
+            self.assertIn(missing + " is not a directory",
+                          self.parse("4433", missing, "cert", "key"))
+            self.assertIn(missing + " is not a directory",
+                          self.parse("--uploads", missing, "4433", there, "cert",
+                                     "key"))
 
 
 if __name__ == "__main__":
