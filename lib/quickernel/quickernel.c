@@ -214,6 +214,17 @@ static int install(const struct qk_socket *sock, int option,
 	return err == -EEXIST ? 0 : err;
 }
 
+/* A flow is new. The kernel takes a header key of zeroes for an update that has
+ * none, and finds no flow: adding it once more would not help.
+ */
+static int add(const struct qk_socket *sock, int option,
+	       struct quic_connection_info *info, const struct qk_keys *keys)
+{
+	int err = install(sock, option, info, keys, keys->hp);
+
+	return err == -ENOENT ? -EINVAL : err;
+}
+
 static int update(const struct qk_socket *sock, int option, uint32_t flow_id,
 		  const struct qk_keys *keys)
 {
@@ -288,7 +299,8 @@ enum qk_todo qk_add_todo(int err)
  * Return: 0, also if the flow is there with these keys. -EADDRINUSE: the flow
  * has the keys of another connection, do not send with it. -ENOSPC, -EDQUOT,
  * -ENOMEM: no room for this one. -EOPNOTSUPP: not with this cipher.
- * -ENOPROTOOPT: not with this kernel. -EAGAIN, -EINTR: not now, see
+ * -ENOPROTOOPT: not with this kernel. -EINVAL: @flow_id is 0, @keys->hp is all
+ * zero, or the key is in use with another IV. -EAGAIN, -EINTR: not now, see
  * qk_add_todo()
  */
 int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,
@@ -301,8 +313,7 @@ int qk_tx_add(const struct qk_socket *sock, uint32_t flow_id,
 		return err;
 	memset(&info, 0, sizeof(info));
 	info.key.flow_id = flow_id;
-	return install(sock, UDP_QUIC_ADD_TX_CONNECTION, &info, keys,
-		       keys->hp);
+	return add(sock, UDP_QUIC_ADD_TX_CONNECTION, &info, keys);
 }
 
 /**
@@ -582,8 +593,7 @@ int qk_rx_add(const struct qk_socket *sock, uint32_t flow_id,
 	set_match(&info.key, match);
 	info.key.flow_id = flow_id;
 	info.next_pkt_num = next_number;
-	return install(sock, UDP_QUIC_ADD_RX_CONNECTION, &info, keys,
-		       keys->hp);
+	return add(sock, UDP_QUIC_ADD_RX_CONNECTION, &info, keys);
 }
 
 /**

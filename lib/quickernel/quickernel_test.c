@@ -768,6 +768,15 @@ static bool test_bad_arguments(void)
 	return true;
 }
 
+/* The kernel takes it for an update, of a flow that is not there. */
+static bool test_add_zero_hp(void)
+{
+	memset(c.keys[0].hp, 0, sizeof(c.keys[0].hp));
+	NEED(tx_add(&c) == -EINVAL && rx_add(&c) == -EINVAL);
+	NEED(tx_update(&c, 1) == -ENOENT && rx_update(&c, 1) == -ENOENT);
+	return true;
+}
+
 static bool test_add_todo(void)
 {
 	static const int others[] = {
@@ -1794,6 +1803,7 @@ static const struct {
 	T(send_key_limit, KERNEL),
 	T(flow_limit, KERNEL),
 	T(bad_arguments, OFFLOAD),
+	T(add_zero_hp, OFFLOAD),
 	T(add_todo, 0),
 	T(not_now, INJECTION),
 	T(send_todo, 0),

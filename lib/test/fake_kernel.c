@@ -106,14 +106,20 @@ static struct flow *flow_get(int fd, uint32_t id, bool receives)
 	return *p;
 }
 
+/* An update has no header key. */
+static bool has_hp(const struct quic_connection_info *info)
+{
+	static const uint8_t none[QUIC_MAX_KEY_SIZE];
+
+	return memcmp(info->header_key, none, sizeof(none));
+}
+
 static void flow_set_key(struct flow *flow,
 			 const struct quic_connection_info *info)
 {
-	static const uint8_t none[QUIC_MAX_KEY_SIZE];
 	struct quic_pkt_keys *keys;
 
-	/* An update leaves it out. */
-	if (memcmp(info->header_key, none, sizeof(none)))
+	if (has_hp(info))
 		memcpy(flow->hp, info->header_key, sizeof(flow->hp));
 	keys = &flow->keys[info->conn_payload_key_gen % N_GENS];
 	keys->cipher = info->cipher_type;
@@ -124,8 +130,11 @@ static void flow_set_key(struct flow *flow,
 
 static int flow_add(int fd, const struct quic_connection_info *info)
 {
-	struct flow *flow = flow_get(fd, info->key.flow_id, false);
+	struct flow *flow = *flow_find(fd, info->key.flow_id, false);
 
+	if (!flow && !has_hp(info))
+		return fail(ENOENT);
+	flow = flow_get(fd, info->key.flow_id, false);
 	flow_set_key(flow, info);
 	memset(&flow->keys[(info->conn_payload_key_gen + 2) % N_GENS], 0,
 	       sizeof(flow->keys[0]));
@@ -218,6 +227,8 @@ static int rx_add(int fd, const struct quic_connection_info *info)
 
 	if (info->key.flags & QUIC_CONN_ALIAS)
 		return cid_add(fd, &info->key);
+	if (!flow && !has_hp(info))
+		return fail(ENOENT);
 	if (!flow) {
 		flow = flow_get(fd, info->key.flow_id, true);
 		flow->expected = info->next_pkt_num;
