@@ -64,7 +64,7 @@ struct stats stats;
 struct map conn_by_ng, conn_by_hp, conn_by_flow;
 struct map key_by_handle, key_by_id;
 
-static enum { UNKNOWN, MISSING, PRESENT } kernel_state;
+static enum { UNKNOWN, WANTED, MISSING, PRESENT } kernel_state;
 static bool use_tx, use_rx;
 static uint32_t last_key_id, last_flow_id;
 
@@ -130,24 +130,45 @@ static bool wanted(void)
 	return use_tx || use_rx;
 }
 
-/* Is the offload there? Asked once; what is missing is said once. */
-static bool kernel_present(void)
+/* An error of qk_probe() that says nothing about the kernel */
+static bool passes(int err)
 {
-	int err;
+	switch (-err) {
+	case EAGAIN:
+	case EINTR:
+	case ENOMEM:
+	case ENOBUFS:
+	case EMFILE:
+	case ENFILE:
+		return true;
+	}
+	return false;
+}
 
-	if (kernel_state != UNKNOWN)
-		return kernel_state == PRESENT;
-	kernel_state = MISSING;
-	if (!wanted())
-		return false;
-	err = qk_probe(NULL);
+static void probe_kernel(void)
+{
+	int err = qk_probe(NULL);
+
+	/* The next key asks again. */
+	if (passes(err))
+		return;
+	kernel_state = err ? MISSING : PRESENT;
 	if (err)
 		fprintf(stderr,
 			"quic_offload: not in this kernel (%s%s), the library seals and opens its packets\n",
 			strerror(-err),
 			err == -ENOENT ? ", is quic_crypto loaded?" : "");
-	else
-		kernel_state = PRESENT;
+}
+
+/* Is the offload there? Asked until there is an answer; what is missing is said
+ * once.
+ */
+static bool kernel_present(void)
+{
+	if (kernel_state == UNKNOWN)
+		kernel_state = wanted() ? WANTED : MISSING;
+	if (kernel_state == WANTED)
+		probe_kernel();
 	return kernel_state == PRESENT;
 }
 

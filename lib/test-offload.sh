@@ -303,6 +303,16 @@ no_kernel() {
 t_no_kernel_enoprotoopt() { no_kernel 92; }
 t_no_kernel_enoent() { no_kernel 2; }
 
+# There is no memory to find out what the kernel has, when the keys of the first
+# connection come.
+t_kernel_not_now() {
+	PRELOAD=$DOUBLE
+	export FAKE_KERNEL_ULP=12:1-2
+	begin && get && get && end && arrived file && [ "$kernel" -gt 0 ] &&
+		[ "$(value "$T/offload" connections)" -eq 1 ] &&
+		! grep -q 'quic_offload: not in' "$T/server.log"
+}
+
 t_add_refused() {
 	PRELOAD=$DOUBLE
 	export FAKE_KERNEL_ADD=28

@@ -62,8 +62,11 @@ static int get_info(int fd, struct quic_info *info)
  * gone.
  *
  * Return: 0. -ENOPROTOOPT: this kernel has no quic-crypto. -ENOENT: its module
- * is not loaded. -EBUSY: not on this socket. In all cases the library seals and
- * opens its packets itself, as before.
+ * is not loaded, or just being loaded. -EBUSY: not on this socket, as it
+ * encapsulates or is in a sockmap. -EEXIST: it has another ULP. -ENOMEM: no
+ * memory just now, another attempt may work. In all cases the library seals and
+ * opens its packets itself, as before. @sock->ciphers may lack a cipher that
+ * another program is just setting up for the first time.
  */
 int qk_attach(struct qk_socket *sock, int fd)
 {
@@ -93,7 +96,8 @@ int qk_attach(struct qk_socket *sock, int fd)
  *
  * It attaches the ULP to a socket of its own.
  *
- * Return: as of qk_attach(), or why there is no socket
+ * Return: as of qk_attach(), or why there is no socket. -ENOMEM, -ENOBUFS,
+ * -EMFILE, -ENFILE, -EAGAIN and -EINTR say nothing about the kernel: ask again
  */
 int qk_probe(struct qk_socket *what)
 {
@@ -261,7 +265,9 @@ static int remove_flow(const struct qk_socket *sock, int option,
 /**
  * qk_add_todo - what to do after a call that gives the kernel a flow or keys?
  * @err: what qk_tx_add(), qk_tx_update(), qk_rx_add(), qk_rx_update() or
- *	 qk_rx_add_alias() has returned
+ *	 qk_rx_add_alias() has returned. Or an error of qk_attach(): then
+ *	 anything but QK_RETRY, also QK_INSTALL, means that this socket is the
+ *	 library's
  *
  * The kernel answers -EAGAIN while one of its tables is growing, or another
  * program is setting up the same cipher, and -EINTR if a signal has come

@@ -1724,6 +1724,19 @@ static bool test_injected_old_kernel(void)
 	return ok;
 }
 
+/* There is no memory for the first socket. */
+static bool test_injected_no_memory(void)
+{
+	int first, then;
+
+	setenv("FAKE_KERNEL_ULP", "12:1-1", 1);
+	first = qk_probe(NULL);
+	then = qk_probe(NULL);
+	unsetenv("FAKE_KERNEL_ULP");
+	NEED(first == -ENOMEM && !then);
+	return true;
+}
+
 static bool test_injected_no_module(void)
 {
 	int err;
@@ -1836,6 +1849,7 @@ static const struct {
 	T(drop_unknown, KERNEL),
 	T(old_kernel, OLD_KERNEL),
 	T(injected_old_kernel, INJECTION),
+	T(injected_no_memory, INJECTION),
 	T(injected_no_module, INJECTION),
 	T(injected_other_kernel, STAND_IN),
 	T(zero_socket, 0),

@@ -8,6 +8,7 @@
  * nothing.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
+ * FAKE_KERNEL_ULP=errno:m-n	its calls m to n fail, from 1 on
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
  * FAKE_KERNEL_ADD=errno:m-n	its calls m to n fail, from 1 on
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
@@ -343,20 +344,19 @@ int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
-	static int tx_adds, rx_adds;
+	static int ulps, tx_adds, rx_adds;
 	int err = 0;
 
-	if (level == SOL_UDP && name == UDP_ULP) {
-		if (env("FAKE_KERNEL_ULP"))
-			return fail(env("FAKE_KERNEL_ULP"));
-		return attach(fd, val, len);
-	}
+	if (level == SOL_UDP && name == UDP_ULP)
+		err = add_error("FAKE_KERNEL_ULP", &ulps);
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION)
 		err = add_error("FAKE_KERNEL_ADD", &tx_adds);
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION)
 		err = add_error("FAKE_KERNEL_ADD_RX", &rx_adds);
 	if (err)
 		return fail(err);
+	if (level == SOL_UDP && name == UDP_ULP)
+		return attach(fd, val, len);
 	if (level == SOL_UDP && stand_in &&
 	    (name == UDP_QUIC_ADD_TX_CONNECTION ||
 	     name == UDP_QUIC_DEL_TX_CONNECTION ||
