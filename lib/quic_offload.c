@@ -685,6 +685,7 @@ static void print_rx_stats(FILE *f)
 	for (i = 0; i <= QUIC_RX_NOT_TRIED; i++)
 		print_line(f, names[i], stats.rx_status[i]);
 	P(rx_no_element);
+	P(rx_lost_packets);
 	P(rx_used_packets);
 	P(rx_stray_packets);
 	P(rx_refused_packets);

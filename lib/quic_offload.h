@@ -94,6 +94,7 @@ struct stats {
 	unsigned long rx_max_batch;
 	unsigned long rx_status[QUIC_RX_NOT_TRIED + 1];
 	unsigned long rx_no_element;	/* datagrams the kernel says nothing of */
+	unsigned long rx_lost_packets;	/* nobody knows where they end */
 	unsigned long rx_used_packets;	/* opened by the kernel, and taken */
 	unsigned long rx_stray_packets;	/* ... but not for this connection */
 	unsigned long rx_refused_packets;	/* ... with another key or number */

@@ -341,13 +341,37 @@ static void take_packets(const struct msghdr *msg,
 		stats.rx_max_batch = n;
 }
 
+/* The kernel may have opened packets, and there was no room to say where they
+ * end, so that none can be marked. Plaintext must not pass for ciphertext: what
+ * the program gets is no packet.
+ */
+static void lose_packets(const struct msghdr *msg,
+			 const struct qk_rx_call *call, bool peek)
+{
+	size_t i, n, left = call->length;
+
+	for (i = 0; i < msg->msg_iovlen && left; i++, left -= n) {
+		n = msg->msg_iov[i].iov_len < left ? msg->msg_iov[i].iov_len :
+						     left;
+		memset(msg->msg_iov[i].iov_base, 0, n);
+	}
+	if (!peek)
+		stats.rx_lost_packets += call->n_elements;
+}
+
 /* Give the program what it would have got without us. */
 static void call_end(struct qk_rx_call *call, struct msghdr *msg, size_t len,
 		     int flags)
 {
+	bool peek = flags & MSG_PEEK;
+
 	qk_recv_finish(call, msg, len);
-	if (!(flags & MSG_ERRQUEUE))
-		take_packets(msg, call, flags & MSG_PEEK);
+	if (flags & MSG_ERRQUEUE)
+		return;
+	if (call->n_elements && !call->n_packets)
+		lose_packets(msg, call, peek);
+	else
+		take_packets(msg, call, peek);
 }
 
 static bool may_open(int fd)

@@ -13,6 +13,7 @@
  * FAKE_KERNEL_ADD=errno:m-n	its calls m to n fail, from 1 on
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
  * FAKE_KERNEL_ADD_RX=errno[:m-n]	UDP_QUIC_ADD_RX_CONNECTION fails
+ * FAKE_KERNEL_NO_SIZE=1	recvmsg() has no room for the cmsg UDP_GRO
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
  *				wire checker must notice
@@ -644,7 +645,7 @@ static size_t gro_size(struct msghdr *msg, size_t len)
 	return len;
 }
 
-ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+static ssize_t recv_opened(int fd, struct msghdr *msg, int flags)
 {
 	static __thread struct quic_rx_packet packets[N_PACKETS];
 	static __thread uint8_t buf[65536];
@@ -678,6 +679,29 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	pthread_mutex_unlock(&lock);
 	copy_pieces(msg, buf, ret, true);
 	rx_set_control(msg, &copy, packets, n);
+	return ret;
+}
+
+/* Cut the control messages off where the size of packets begins. */
+static void cut_size(struct msghdr *msg)
+{
+	struct cmsghdr *cmsg;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		if (cmsg->cmsg_level != SOL_UDP || cmsg->cmsg_type != UDP_GRO)
+			continue;
+		msg->msg_controllen = (char *)cmsg - (char *)msg->msg_control;
+		msg->msg_flags |= MSG_CTRUNC;
+		return;
+	}
+}
+
+ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	ssize_t ret = recv_opened(fd, msg, flags);
+
+	if (ret >= 0 && env("FAKE_KERNEL_NO_SIZE"))
+		cut_size(msg);
 	return ret;
 }
 

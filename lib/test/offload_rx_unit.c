@@ -224,21 +224,36 @@ static void test_mmsg(struct peer *a)
 	      reads(a, 0, 12, buf + 2 * PKT_LEN), "recvmmsg()");
 }
 
-/* A batch, put together by UDP_GRO: the third packet is damaged. */
-static void test_gro(struct peer *a)
+/* Four packets that UDP_GRO puts together; the third is damaged. */
+static void send_batch(struct peer *a, uint64_t pn, uint8_t *batch)
 {
-	int i, one = 1, zero = 0, size = PKT_LEN;
-	uint8_t batch[4 * PKT_LEN];
-	bool ok;
+	int i, zero = 0, size = PKT_LEN;
 
 	for (i = 0; i < 4; i++)
-		build(a, 0, 20 + i, batch + i * PKT_LEN);
+		build(a, 0, pn + i, batch + i * PKT_LEN);
 	batch[3 * PKT_LEN - 1] ^= 1;
-	need(!setsockopt(in, SOL_UDP, UDP_GRO, &one, sizeof(one)) &&
-	     !setsockopt(out, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)),
-	     "GRO and GSO");
-	wire(batch, sizeof(batch));
+	need(!setsockopt(out, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)),
+	     "GSO");
+	wire(batch, 4 * PKT_LEN);
 	setsockopt(out, SOL_UDP, UDP_SEGMENT, &zero, sizeof(zero));
+}
+
+static bool is_zero(const uint8_t *data, size_t len)
+{
+	while (len--)
+		if (*data++)
+			return false;
+	return true;
+}
+
+static void test_gro(struct peer *a)
+{
+	uint8_t batch[4 * PKT_LEN];
+	int i, one = 1, zero = 0;
+	bool ok;
+
+	need(!setsockopt(in, SOL_UDP, UDP_GRO, &one, sizeof(one)), "GRO");
+	send_batch(a, 20, batch);
 	ok = receive_pieces(0, 1) && buf_len == sizeof(batch) &&
 	     !memcmp(buf + 2 * PKT_LEN, batch + 2 * PKT_LEN, PKT_LEN);
 	for (i = 0; i < 4; i++)
@@ -246,6 +261,13 @@ static void test_gro(struct peer *a)
 			ok &= is_clear(buf + i * PKT_LEN) &&
 			      reads(a, 0, 20 + i, buf + i * PKT_LEN);
 	check(ok && reads_not(a, buf + 2 * PKT_LEN), "a batch");
+
+	/* Nobody knows where its packets end. */
+	setenv("FAKE_KERNEL_NO_SIZE", "1", 1);
+	send_batch(a, 24, batch);
+	check(receive_pieces(0, 1) && buf_len == sizeof(batch) &&
+	      is_zero(buf, buf_len), "a batch without a size");
+	unsetenv("FAKE_KERNEL_NO_SIZE");
 	setsockopt(in, SOL_UDP, UDP_GRO, &zero, sizeof(zero));
 }
 
@@ -462,7 +484,7 @@ int main(void)
 	peers[1] = &b;
 	set_cids(&a, "");
 
-	printf("KTAP version 1\n1..36\n");
+	printf("KTAP version 1\n1..37\n");
 	test_shapes(&a);
 	test_mmsg(&a);
 	test_gro(&a);
