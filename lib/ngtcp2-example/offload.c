@@ -321,9 +321,20 @@ static void match_init(struct offload *o, const ngtcp2_cid *cid,
 		      peer->addrlen);
 }
 
+/* All connection IDs that packets may carry. That the flow has some of them is
+ * no error.
+ */
+static void add_cids(struct offload *o, const ngtcp2_cid *cids, size_t n)
+{
+	o->cids_again = false;
+	while (n--)
+		offload_cid(o, cids++, true);
+}
+
+/* Add the flow, or only what the kernel lacks of its connection IDs. */
 static void start_rx(struct offload *o)
 {
-	size_t i, n = ngtcp2_conn_get_scid(o->conn, NULL);
+	size_t n = ngtcp2_conn_get_scid(o->conn, NULL);
 	ngtcp2_cid cids[MAX_SCIDS];
 	struct qk_match match;
 
@@ -331,9 +342,9 @@ static void start_rx(struct offload *o)
 		return;
 	ngtcp2_conn_get_scid(o->conn, cids);
 	match_init(o, &cids[0], &match);
-	start(o, &o->rx, &match);
-	for (i = 1; i < n; i++)
-		offload_cid(o, &cids[i], true);
+	if (!o->rx.on)
+		start(o, &o->rx, &match);
+	add_cids(o, cids, n);
 }
 
 /**
@@ -358,15 +369,21 @@ void offload_start(struct offload *o)
 void offload_cid(struct offload *o, const ngtcp2_cid *cid, bool add)
 {
 	struct qk_match match;
+	int err;
 
 	if (!o->rx.on)
 		return;
 	match_init(o, cid, &match);
-	/* If it fails, the library opens the packets that have it. */
-	if (add)
-		qk_rx_add_alias(o->sock, o->flow_id, &match);
-	else
+	if (!add) {
 		qk_rx_del_alias(o->sock, o->flow_id, &match);
+		return;
+	}
+	/* If it fails, ngtcp2 opens the packets that have it: for good, or
+	 * until the next packet.
+	 */
+	err = qk_rx_add_alias(o->sock, o->flow_id, &match);
+	if (qk_add_todo(err) == QK_RETRY)
+		o->cids_again = true;
 }
 
 /* ----- sending ----- */
@@ -640,7 +657,7 @@ int offload_read(struct offload *o, const ngtcp2_path *path,
 	ngtcp2_pkt_info pi = { 0 };
 	int ret;
 
-	if (o->rx.again)
+	if (o->rx.again || (o->rx.on && o->cids_again))
 		start_rx(o);
 	/* Its header is not as on the wire: ngtcp2 takes it for lost. */
 	if (p->status == QUIC_RX_KEY_PHASE)

@@ -127,6 +127,9 @@ t_add_not_now() { not_now FAKE_KERNEL_ADD 1-3; }
 t_update_not_now() { not_now FAKE_KERNEL_ADD 2-4; }
 t_rx_add_not_now() { not_now FAKE_KERNEL_ADD_RX 1-3; }
 
+# All connection IDs but the first of a flow: packets have any one.
+t_cids_not_now() { not_now FAKE_KERNEL_ADD_RX 2-20; }
+
 # error ERRNO [N]: every third call that is to be sealed fails, or every N-th
 error() {
 	BASE=$FAKE

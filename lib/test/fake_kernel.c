@@ -187,9 +187,14 @@ static int cid_add(int fd, const struct quic_connection_info_key *key)
 {
 	struct flow *flow = *flow_find(fd, key->flow_id, true);
 	struct cid *cid;
+	unsigned int i;
 
 	if (!flow)
 		return fail(ENOENT);
+	for (i = 0; i < flow->n_cids; i++)
+		if (!memcmp(flow->cids[i].data, key->conn_id,
+			    sizeof(key->conn_id)))
+			return fail(EEXIST);
 	if (flow->n_cids == N_CIDS)
 		return fail(ENOSPC);
 	cid = &flow->cids[flow->n_cids++];
