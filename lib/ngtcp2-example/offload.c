@@ -174,8 +174,13 @@ static int on_secret(gnutls_session_t session,
 	return 0;
 }
 
-static void del_flow(struct offload *o, const struct offload_dir *dir)
+/* A flow is of no use after this error. If it has other keys, it is another
+ * connection's, which goes on using it.
+ */
+static void del_flow(struct offload *o, const struct offload_dir *dir, int err)
 {
+	if (err == -EADDRINUSE)
+		return;
 	if (dir == &o->tx)
 		qk_tx_del(o->sock, o->flow_id);
 	else
@@ -191,7 +196,7 @@ static void set_on(struct offload_dir *dir, int err)
 
 static void stop(struct offload *o, struct offload_dir *dir, int err)
 {
-	del_flow(o, dir);
+	del_flow(o, dir, err);
 	set_on(dir, err);
 }
 
@@ -299,7 +304,7 @@ static int add_flow(struct offload *o, struct offload_dir *dir,
 	err = sends ? qk_tx_update(o->sock, o->flow_id, &keys) :
 		      qk_rx_update(o->sock, o->flow_id, &keys);
 	if (err)
-		del_flow(o, dir);
+		del_flow(o, dir, err);
 	return err;
 }
 
@@ -559,6 +564,9 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 	bool installed = false;
 	ssize_t ret;
 
+	/* Since they were written, the flow was given up. */
+	if (!o->tx.on && !o->tx.again)
+		return send_sealed(o, first, msg, packet_size);
 	for (;;) {
 		ret = qk_send(o->sock, &batch, msg, 0);
 		switch (qk_send_todo(ret, installed)) {

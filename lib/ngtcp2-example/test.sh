@@ -130,6 +130,16 @@ t_rx_add_not_now() { not_now FAKE_KERNEL_ADD_RX 1-3; }
 # All connection IDs but the first of a flow: packets have any one.
 t_cids_not_now() { not_now FAKE_KERNEL_ADD_RX 2-20; }
 
+# The first update finds a flow that is another connection's. It must stay, and not
+# seal another packet.
+t_update_foreign() {
+	BASE=$FAKE
+	export FAKE_KERNEL_ADD=98:2-9999
+	start_h3 -u 20 && h3_get && stop_server && arrived file &&
+		[ "$(value "$T/server.log" sealed)" -lt $((KB / 2)) ] &&
+		[ "$(value "$T/client.log" sealed)" -lt $((KB / 2)) ]
+}
+
 # error ERRNO [N]: every third call that is to be sealed fails, or every N-th
 error() {
 	BASE=$FAKE

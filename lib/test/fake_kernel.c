@@ -11,6 +11,8 @@
  * FAKE_KERNEL_ULP=errno:m-n	its calls m to n fail, from 1 on
  * FAKE_KERNEL_ADD=errno	UDP_QUIC_ADD_TX_CONNECTION fails
  * FAKE_KERNEL_ADD=errno:m-n	its calls m to n fail, from 1 on
+ *				If errno is EADDRINUSE, the flow is another
+ *				connection's, and whoever removes it is killed
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
  * FAKE_KERNEL_ADD_RX=errno[:m-n]	UDP_QUIC_ADD_RX_CONNECTION fails
  * FAKE_KERNEL_NO_SIZE=1	recvmsg() has no room for the cmsg UDP_GRO
@@ -348,6 +350,19 @@ int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 	return 0;
 }
 
+/* Was a flow that is another connection's removed? */
+static void check_owner(int name, int err,
+			const struct quic_connection_info *info)
+{
+	static uint32_t foreign;
+
+	if (name == UDP_QUIC_ADD_TX_CONNECTION && err == EADDRINUSE)
+		foreign = info->key.flow_id;
+	if (name == UDP_QUIC_DEL_TX_CONNECTION && foreign &&
+	    info->key.flow_id == foreign)
+		abort();
+}
+
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	static int ulps, tx_adds, rx_adds;
@@ -359,6 +374,8 @@ int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 		err = add_error("FAKE_KERNEL_ADD", &tx_adds);
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION)
 		err = add_error("FAKE_KERNEL_ADD_RX", &rx_adds);
+	if (level == SOL_UDP)
+		check_owner(name, err, val);
 	if (err)
 		return fail(err);
 	if (level == SOL_UDP && name == UDP_ULP)
