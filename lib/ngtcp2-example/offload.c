@@ -237,8 +237,11 @@ static int on_update_key(ngtcp2_conn *conn, uint8_t *rx_secret,
 	if (o->rx.on) {
 		keys = key_keys(o, &o->rx, get_key(&o->rx, o->rx.newest));
 		err = qk_rx_update(o->sock, o->flow_id, &keys);
+		/* If the kernel has opened nothing of the generation before,
+		 * the next packet adds the flow anew.
+		 */
 		if (err)
-			stop(o, &o->rx, err);
+			stop(o, &o->rx, err == -EINVAL ? -EAGAIN : err);
 		else if (o->rx.newest >= 2)
 			/* ngtcp2 has forgotten this one by now. */
 			qk_rx_retire(o->sock, o->flow_id, o->rx.newest - 2);

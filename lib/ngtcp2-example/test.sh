@@ -113,11 +113,11 @@ t_no_kernel() {
 		grep -q 'no quic-crypto' "$T/server.log"
 }
 
-# not_now VARIABLE CALLS: these calls that install keys fail, and the kernel does the
-# rest of the work after them.
+# not_now VARIABLE CALLS [ERRNO]: these calls that install keys fail, and the kernel
+# does the rest of the work after them.
 not_now() {
 	BASE=$FAKE
-	export "$1=11:$2"
+	export "$1=${3:-11}:$2"
 	start_h3 -u 20 && h3_get && stop_server && arrived file &&
 		all "$T/server.log" "$T/client.log" &&
 		[ "$sealed" -gt $((KB / 2)) ] && [ "$opened" -gt $((KB / 2)) ]
@@ -129,6 +129,10 @@ t_rx_add_not_now() { not_now FAKE_KERNEL_ADD_RX 1-3; }
 
 # All connection IDs but the first of a flow: packets have any one.
 t_cids_not_now() { not_now FAKE_KERNEL_ADD_RX 2-20; }
+
+# EINVAL: the kernel has opened nothing of the generation before. The first update may
+# be part of adding the flow, the second comes later.
+t_rx_update_unseen() { not_now FAKE_KERNEL_UPDATE_RX 2-2 22; }
 
 # The first update finds a flow that is another connection's. It must stay, and not
 # seal another packet.

@@ -276,6 +276,8 @@ static int remove_flow(const struct qk_socket *sock, int option,
  * if it was an update, and open those that arrive. Repeat the call when there
  * are packets again; @next_number is then the one of that time.
  *
+ * QK_LIBRARY for -EINVAL of qk_rx_update() need not be final: see there.
+ *
  * Return: QK_DONE; QK_RETRY: repeat the call with the next packets; QK_INSTALL:
  * there is no such flow, add it; QK_LIBRARY: this direction of the connection
  * is the library's
@@ -611,8 +613,10 @@ int qk_rx_add(const struct qk_socket *sock, uint32_t flow_id,
  * Call it well before the peer may update its keys: right after qk_rx_add(),
  * and again whenever a packet comes with a higher key_gen.
  *
- * Return: as of qk_tx_update(); -EINVAL: or no packet of the generation before
- * it was opened yet
+ * Return: as of qk_tx_update(); -EINVAL: or the kernel has opened no packet of
+ * the generation before it yet, as if the caller has opened those itself. Then
+ * either repeat the call when a packet has come with that key_gen; or remove
+ * the flow, add it with the keys of the generation before, and repeat the call
  */
 int qk_rx_update(const struct qk_socket *sock, uint32_t flow_id,
 		 const struct qk_keys *keys)

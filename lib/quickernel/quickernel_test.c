@@ -1356,6 +1356,26 @@ static bool test_rx_update(void)
 	return true;
 }
 
+/* Another generation is installed before the kernel has opened a packet of the
+ * one before: the flow is added anew.
+ */
+static bool test_rx_update_unseen(void)
+{
+	struct qk_keys keys = keys_of(&c, 1);
+	struct qk_match match;
+
+	NEED(!rx_add(&c) && arrives(&c, 0, 1) == QUIC_RX_OPENED);
+	NEED(!rx_update(&c, 1) && rx_update(&c, 2) == -EINVAL);
+	keys.hp = c.keys[1].hp;
+	NEED(!qk_match_init(&match, c.cid, CID_LEN, NULL, 0));
+	NEED(!qk_rx_del(&sock, c.flow_id) &&
+	     !qk_rx_add(&sock, c.flow_id, &match, &keys, 2) &&
+	     !rx_update(&c, 2));
+	NEED(arrives(&c, 1, 2) == QUIC_RX_OPENED);
+	NEED(arrives(&c, 2, 3) == QUIC_RX_OPENED);
+	return true;
+}
+
 static bool test_rx_update_late(void)
 {
 	struct quic_info info;
@@ -1834,6 +1854,7 @@ static const struct {
 	T(recv_control, OFFLOAD),
 	T(recvmmsg, OFFLOAD),
 	T(rx_update, OFFLOAD),
+	T(rx_update_unseen, OFFLOAD),
 	T(rx_update_late, KERNEL),
 	T(rx_errors, KERNEL),
 	T(aliases, OFFLOAD),

@@ -15,6 +15,7 @@
  *				connection's, and whoever removes it is killed
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
  * FAKE_KERNEL_ADD_RX=errno[:m-n]	UDP_QUIC_ADD_RX_CONNECTION fails
+ * FAKE_KERNEL_UPDATE_RX=errno[:m-n]	... of those that are key updates
  * FAKE_KERNEL_NO_SIZE=1	recvmsg() has no room for the cmsg UDP_GRO
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
@@ -116,6 +117,11 @@ static bool has_hp(const struct quic_connection_info *info)
 	static const uint8_t none[QUIC_MAX_KEY_SIZE];
 
 	return memcmp(info->header_key, none, sizeof(none));
+}
+
+static bool is_update(const struct quic_connection_info *info)
+{
+	return !has_hp(info) && !(info->key.flags & QUIC_CONN_ALIAS);
 }
 
 static void flow_set_key(struct flow *flow,
@@ -365,7 +371,7 @@ static void check_owner(int name, int err,
 
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
-	static int ulps, tx_adds, rx_adds;
+	static int ulps, tx_adds, rx_adds, rx_updates;
 	int err = 0;
 
 	if (level == SOL_UDP && name == UDP_ULP)
@@ -374,6 +380,9 @@ int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 		err = add_error("FAKE_KERNEL_ADD", &tx_adds);
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION)
 		err = add_error("FAKE_KERNEL_ADD_RX", &rx_adds);
+	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION && !err &&
+	    is_update(val))
+		err = add_error("FAKE_KERNEL_UPDATE_RX", &rx_updates);
 	if (level == SOL_UDP)
 		check_owner(name, err, val);
 	if (err)
