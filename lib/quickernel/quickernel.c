@@ -768,7 +768,8 @@ int qk_rx_info(const struct qk_socket *sock, uint32_t flow_id,
  * @call: filled in
  * @room: memory for what the kernel says of packets, and for other control
  *	  messages; is in use until the last qk_recv_packet()
- * @room_len: bytes of @room, such as QK_RX_ROOM(QK_MAX_PACKETS)
+ * @room_len: bytes of @room, at least QK_RX_ROOM(1), always enough are
+ *	      QK_RX_ROOM(QK_MAX_PACKETS)
  * @msg: as for recvmsg()
  */
 void qk_recv_prepare(struct qk_rx_call *call, void *room, size_t room_len,
@@ -886,16 +887,18 @@ void qk_recv_finish(struct qk_rx_call *call, struct msghdr *msg, size_t len)
  * @sock: socket
  * @call: filled in, see qk_recv_packet()
  * @room: as for qk_recv_prepare()
- * @room_len: bytes of @room
+ * @room_len: bytes of @room, as for qk_recv_prepare()
  * @msg: as for recvmsg(); afterwards as after recvmsg(), without the kernel's
  *	 message about packets. At most QK_MAX_CONTROL bytes of other control
  *	 messages
  * @flags: of recvmsg(). Not MSG_ERRQUEUE: read the error queue with recvmsg()
  *
  * If @room is too small for what the kernel would say of the packets, it opens
- * none, and all have QUIC_RX_NOT_TRIED. If it is too small for the size of the
- * packets, which comes next, there are no packets: they count as lost. In both
- * cases, MSG_CTRUNC is set.
+ * none, and all have QUIC_RX_NOT_TRIED. If it is large enough for that and too
+ * small for the size of the packets, which comes next, there are no packets:
+ * they count as lost. In both cases, MSG_CTRUNC is set. With less room than
+ * QK_RX_ROOM(1), neither may fit: packets that the kernel has not opened then
+ * look like a single one, with QUIC_RX_NOT_TRIED, that does not open.
  *
  * Return: as recvmsg(), and -errno
  */

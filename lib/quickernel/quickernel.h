@@ -121,7 +121,7 @@ struct qk_tx_call {
 /**
  * QK_RX_ROOM - bytes of room for what the kernel says of a call that receives
  * @n: packets that the call may receive: 1 without UDP_GRO, else up to
- *     QK_MAX_PACKETS
+ *     QK_MAX_PACKETS; never 0
  *
  * For an array of char, whatever its alignment. It includes QK_MAX_CONTROL
  * bytes for control messages of the program.
