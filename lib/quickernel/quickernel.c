@@ -838,9 +838,10 @@ static bool take_cmsg(struct qk_rx_call *call, const struct cmsghdr *cmsg,
 }
 
 /* If several packets have come, UDP says how long they are, in a message that
- * comes after the one about packets. If that has found no room, nobody knows
- * where a packet ends. And if the kernel says something of some packets, others
- * may be in plaintext, too. They count as lost.
+ * comes after the one about packets. The kernel opens nothing if that finds no
+ * room. If it was missing all the same, nobody would know where a packet ends;
+ * and if the kernel says something of some packets, others may be in plaintext,
+ * too. They count as lost.
  */
 static unsigned int count_packets(const struct qk_rx_call *call, bool has_size)
 {
@@ -893,12 +894,10 @@ void qk_recv_finish(struct qk_rx_call *call, struct msghdr *msg, size_t len)
  *	 messages
  * @flags: of recvmsg(). Not MSG_ERRQUEUE: read the error queue with recvmsg()
  *
- * If @room is too small for what the kernel would say of the packets, it opens
- * none, and all have QUIC_RX_NOT_TRIED. If it is large enough for that and too
- * small for the size of the packets, which comes next, there are no packets:
- * they count as lost. In both cases, MSG_CTRUNC is set. With less room than
- * QK_RX_ROOM(1), neither may fit: packets that the kernel has not opened then
- * look like a single one, with QUIC_RX_NOT_TRIED, that does not open.
+ * If @room is too small for what the kernel would say of the packets, and UDP
+ * of their size, the kernel opens none, all have QUIC_RX_NOT_TRIED, and
+ * MSG_CTRUNC is set. With less room than QK_RX_ROOM(1), not even the size may
+ * fit: packets then look like a single one that does not open.
  *
  * Return: as recvmsg(), and -errno
  */

@@ -682,7 +682,7 @@ static ssize_t recv_opened(int fd, struct msghdr *msg, int flags)
 	static __thread uint8_t buf[65536];
 	struct msghdr copy = *msg;
 	char control[512];
-	size_t off, n, size;
+	size_t off, n, size, need;
 	ssize_t ret;
 
 	if (!stand_in || !has_rx_flows(fd))
@@ -696,8 +696,11 @@ static ssize_t recv_opened(int fd, struct msghdr *msg, int flags)
 	msg->msg_flags = copy.msg_flags;
 	size = gro_size(&copy, ret);
 	n = size ? (ret + size - 1) / size : 0;
-	/* A packet is opened only if the program is told so. */
-	if (msg->msg_controllen < CMSG_LEN(n * sizeof(packets[0]))) {
+	/* A packet is opened only if the program is told so, and finds it. */
+	need = CMSG_LEN(n * sizeof(packets[0]));
+	if (n > 1)
+		need += CMSG_LEN(sizeof(int));
+	if (msg->msg_controllen < need) {
 		rx_set_control(msg, &copy, NULL, 0);
 		msg->msg_flags |= MSG_CTRUNC;
 		return ret;
