@@ -329,20 +329,9 @@ static void match_init(struct offload *o, const ngtcp2_cid *cid,
 		      peer->addrlen);
 }
 
-/* All connection IDs that packets may carry. That the flow has some of them is
- * no error.
- */
-static void add_cids(struct offload *o, const ngtcp2_cid *cids, size_t n)
-{
-	o->cids_again = false;
-	while (n--)
-		offload_cid(o, cids++, true);
-}
-
-/* Add the flow, or only what the kernel lacks of its connection IDs. */
 static void start_rx(struct offload *o)
 {
-	size_t n = ngtcp2_conn_get_scid(o->conn, NULL);
+	size_t i, n = ngtcp2_conn_get_scid(o->conn, NULL);
 	ngtcp2_cid cids[MAX_SCIDS];
 	struct qk_match match;
 
@@ -350,9 +339,9 @@ static void start_rx(struct offload *o)
 		return;
 	ngtcp2_conn_get_scid(o->conn, cids);
 	match_init(o, &cids[0], &match);
-	if (!o->rx.on)
-		start(o, &o->rx, &match);
-	add_cids(o, cids, n);
+	start(o, &o->rx, &match);
+	for (i = 1; i < n; i++)
+		offload_cid(o, &cids[i], true);
 }
 
 /**
@@ -386,12 +375,14 @@ void offload_cid(struct offload *o, const ngtcp2_cid *cid, bool add)
 		qk_rx_del_alias(o->sock, o->flow_id, &match);
 		return;
 	}
-	/* If it fails, ngtcp2 opens the packets that have it: for good, or
-	 * until the next packet.
+	/* If it fails, ngtcp2 opens the packets that have it. If the kernel
+	 * only cannot do it now, the next packet adds the flow anew, with all
+	 * connection IDs and the number that was reached by then: the kernel
+	 * could not open later packets without the numbers of those it misses.
 	 */
 	err = qk_rx_add_alias(o->sock, o->flow_id, &match);
 	if (qk_add_todo(err) == QK_RETRY)
-		o->cids_again = true;
+		stop(o, &o->rx, err);
 }
 
 /* ----- sending ----- */
@@ -668,7 +659,7 @@ int offload_read(struct offload *o, const ngtcp2_path *path,
 	ngtcp2_pkt_info pi = { 0 };
 	int ret;
 
-	if (o->rx.again || (o->rx.on && o->cids_again))
+	if (o->rx.again)
 		start_rx(o);
 	/* Its header is not as on the wire: ngtcp2 takes it for lost. */
 	if (p->status == QUIC_RX_KEY_PHASE)

@@ -43,7 +43,6 @@ struct offload_dir {
  * @cipher: TLS_CIPHER_*, 0 if the kernel does not have it
  * @tx: what is sent
  * @rx: what is received
- * @cids_again: the kernel will be asked again to take connection IDs
  * @hp_ctx: context for header protection of what the kernel refuses to seal
  * @sealed_gen: generation that was sealed with last
  * @rx_next: largest packet number received plus 1
@@ -54,7 +53,6 @@ struct offload {
 	uint32_t flow_id;
 	uint16_t cipher;
 	struct offload_dir tx, rx;
-	bool cids_again;
 	ngtcp2_crypto_cipher_ctx hp_ctx;
 	uint64_t sealed_gen;
 	uint64_t rx_next;

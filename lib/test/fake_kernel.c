@@ -16,6 +16,7 @@
  * FAKE_KERNEL_INFO=bytes	UDP_QUIC_INFO writes no more than that
  * FAKE_KERNEL_ADD_RX=errno[:m-n]	UDP_QUIC_ADD_RX_CONNECTION fails
  * FAKE_KERNEL_UPDATE_RX=errno[:m-n]	... of those that are key updates
+ * FAKE_KERNEL_ALIAS_RX=errno[:m-n]	... of those that are connection IDs
  * FAKE_KERNEL_NO_SIZE=1	recvmsg() has no room for the cmsg UDP_GRO
  * FAKE_KERNEL_FAIL=errno:n	every n-th sendmsg() with the cmsg fails
  * FAKE_KERNEL_LEAK=1		packets are sent without protection, which the
@@ -117,11 +118,6 @@ static bool has_hp(const struct quic_connection_info *info)
 	static const uint8_t none[QUIC_MAX_KEY_SIZE];
 
 	return memcmp(info->header_key, none, sizeof(none));
-}
-
-static bool is_update(const struct quic_connection_info *info)
-{
-	return !has_hp(info) && !(info->key.flags & QUIC_CONN_ALIAS);
 }
 
 static void flow_set_key(struct flow *flow,
@@ -320,6 +316,19 @@ static int add_error(const char *name, int *calls)
 	return err;
 }
 
+static int rx_error(const struct quic_connection_info *info)
+{
+	static int adds, updates, aliases;
+	int err = add_error("FAKE_KERNEL_ADD_RX", &adds);
+
+	if (err)
+		return err;
+	if (info->key.flags & QUIC_CONN_ALIAS)
+		return add_error("FAKE_KERNEL_ALIAS_RX", &aliases);
+	return has_hp(info) ? 0 :
+	       add_error("FAKE_KERNEL_UPDATE_RX", &updates);
+}
+
 static void describe(const struct flow *flow, struct quic_info *info)
 {
 	const uint16_t ciphers[] = {
@@ -371,7 +380,7 @@ static void check_owner(int name, int err,
 
 int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
-	static int ulps, tx_adds, rx_adds, rx_updates;
+	static int ulps, tx_adds;
 	int err = 0;
 
 	if (level == SOL_UDP && name == UDP_ULP)
@@ -379,10 +388,7 @@ int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_TX_CONNECTION)
 		err = add_error("FAKE_KERNEL_ADD", &tx_adds);
 	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION)
-		err = add_error("FAKE_KERNEL_ADD_RX", &rx_adds);
-	if (level == SOL_UDP && name == UDP_QUIC_ADD_RX_CONNECTION && !err &&
-	    is_update(val))
-		err = add_error("FAKE_KERNEL_UPDATE_RX", &rx_updates);
+		err = rx_error(val);
 	if (level == SOL_UDP)
 		check_owner(name, err, val);
 	if (err)
