@@ -327,7 +327,8 @@ def test_ntf_rx() -> None:
            info(flow_id=9, gen=1, key=b"another key: 16b"))
     for what in add:
         s.setsockopt(SOL_UDP, ADD_RX, what)
-    listed = mine(ynl, s)
+    # older versions of the library mix replies up with what waits there
+    listed = mine(QuicFamily(), s)
     s.setsockopt(SOL_UDP, DEL_RX, add[1])
     s.setsockopt(SOL_UDP, DEL_RX, info(flow_id=9, flags=CONN_GENERATION))
     s.setsockopt(SOL_UDP, DEL_RX, info(flow_id=9))
