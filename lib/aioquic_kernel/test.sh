@@ -428,15 +428,7 @@ t_no_flow_left() {
 
 # ----- run them -----
 
-[ "$(id -u)" -eq 0 ] || {
-	echo "needs root, for the captures" >&2
-	exit 4
-}
-setup
-# Room for a window of the peer: what a socket has dropped cannot be told from
-# what was left to read.
-echo 20000000 >/proc/sys/net/core/rmem_default
-offload_or test/fake_kernel.so
+prepare_captures
 OURS=$preload
 head -c "$((TEST_KB * 1000))" /dev/urandom >"$T/www/file"
 for i in 1 2 3 4 5; do

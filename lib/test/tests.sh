@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
-# What test-offload.sh and the test.sh of each directory have in common: counters before and after, results, and the loop that runs the tests.
+# What test-offload.sh and the test.sh of each directory have in common: counters
+# before and after, results, what comes before the first test, and the loop that
+# runs them.
 
 # shellcheck source=../lib.sh
 . ./lib.sh
@@ -75,6 +77,20 @@ offload_or() {
 	[ -e "$STAT" ] && return
 	what=$1
 	preload=$PWD/$1
+}
+
+# What tests need that capture the wire and count what was read
+prepare_captures() {
+	[ "$(id -u)" -eq 0 ] || {
+		echo "needs root, for the captures" >&2
+		exit 4
+	}
+	setup
+	# Room for a window of the peer: what a socket has dropped cannot be
+	# told from what was left to read, as a datagram that GRO has put
+	# together counts once.
+	echo 20000000 >/proc/sys/net/core/rmem_default
+	offload_or test/fake_kernel.so
 }
 
 # run_test NAME: in a shell of its own, for what it exports
