@@ -56,7 +56,7 @@ struct quic_rx_peeked {
  * @src: source of the packets
  * @packets: control message UDP_QUIC_DECRYPT, an element for each packet
  * @one: storage of @packets for a single packet
- * @pkts: the packets in the skb, NULL if a device has opened them
+ * @pkts: the packets in the skb
  * @one_pkt: storage of @pkts for a single packet
  * @buf: buffer for opened packets, NULL at first
  * @size: bytes that @buf has
@@ -614,7 +614,6 @@ static int quic_rx_all(struct quic_rx *rx)
 	unsigned int i = 0;
 	int n;
 
-	quic_pkts_locate(rx->pkts, rx->urx->skb, 0, &rx->layout);
 	quic_tuple_set_src(&rx->src, rx->urx->skb);
 	while (i < rx->layout.npkts) {
 		n = quic_rx_packets(rx, i);
@@ -626,33 +625,48 @@ static int quic_rx_all(struct quic_rx *rx)
 			quic_rx_cmsg_len(rx), rx->packets);
 }
 
-/* An element for each packet, NULL if the user has no room, or the kernel */
-static struct quic_rx_packet *quic_rx_packets_alloc(struct quic_rx *rx)
-{
-	if (!quic_rx_room(rx))
-		return NULL;
-	if (rx->layout.npkts == 1)
-		return &rx->one;
-	return kcalloc(rx->layout.npkts, sizeof(*rx->packets), GFP_KERNEL);
-}
-
-static void quic_rx_packets_free(struct quic_rx *rx)
+static void quic_rx_free(struct quic_rx *rx)
 {
 	if (rx->packets != &rx->one)
 		kfree(rx->packets);
-}
-
-static struct quic_pkt *quic_rx_pkts_alloc(struct quic_rx *rx)
-{
-	if (rx->layout.npkts == 1)
-		return &rx->one_pkt;
-	return kmalloc_objs(*rx->pkts, rx->layout.npkts, GFP_KERNEL);
-}
-
-static void quic_rx_pkts_free(struct quic_rx *rx)
-{
 	if (rx->pkts != &rx->one_pkt)
 		kfree(rx->pkts);
+	rx->packets = NULL;
+	rx->pkts = NULL;
+}
+
+/* Allocate an element for each packet, and find the packets in the skb. Return
+ * false if the user has no room, or the kernel. quic_rx_free() undoes it.
+ */
+static bool quic_rx_alloc(struct quic_rx *rx)
+{
+	unsigned int n = rx->layout.npkts;
+
+	if (!quic_rx_room(rx))
+		return false;
+	if (n == 1) {
+		rx->packets = &rx->one;
+		rx->pkts = &rx->one_pkt;
+	} else {
+		rx->packets = kcalloc(n, sizeof(*rx->packets), GFP_KERNEL);
+		rx->pkts = kmalloc_objs(*rx->pkts, n, GFP_KERNEL);
+	}
+	if (rx->packets && rx->pkts) {
+		quic_pkts_locate(rx->pkts, rx->urx->skb, 0, &rx->layout);
+		return true;
+	}
+	quic_rx_free(rx);
+	return false;
+}
+
+/* kfree_sensitive() would wipe the unused rest of the allocation, too: almost
+ * as much again if a packet has 9000 bytes
+ */
+static void quic_rx_buf_free(struct quic_rx *rx)
+{
+	if (rx->buf)
+		memzero_explicit(rx->buf, rx->size);
+	kfree(rx->buf);
 }
 
 /* Find the flow of packets that a device has opened. It must have the key that
@@ -691,12 +705,18 @@ static bool quic_rx_opened_parse(const struct quic_rx *rx,
 {
 	const struct quicdev_key *qkey = o->ext->key;
 	unsigned int len = quic_sample_off(qkey->cid_len);
-	u8 hdr[QUIC_MAX_HDR_SIZE];
+	const u8 *hdr = rx->pkts[i].data;
+	u8 buf[QUIC_MAX_HDR_SIZE];
 
 	if (quic_rx_too_short(quic_layout_pkt_len(&rx->layout, i),
-			      qkey->cid_len) ||
-	    skb_copy_bits(rx->urx->skb, i * rx->layout.stride, hdr, len))
+			      qkey->cid_len))
 		return false;
+	if (!hdr) {
+		if (skb_copy_bits(rx->urx->skb, i * rx->layout.stride, buf,
+				  len))
+			return false;
+		hdr = buf;
+	}
 	if (hdr[0] & QUIC_HDR_LONG ||
 	    memcmp(hdr + 1, qkey->cid, qkey->cid_len) ||
 	    !!(hdr[0] & QUIC_HDR_KEY_PHASE) != (o->key->gen & 1))
@@ -856,15 +876,14 @@ static int quic_rx_opened_flow(struct quic_rx *rx, struct quic_rx_opened *o)
 	size_t room = iov_iter_count(to);
 	int err;
 
-	rx->packets = quic_rx_packets_alloc(rx);
-	if (rx->packets)
+	if (quic_rx_alloc(rx))
 		err = quic_rx_opened_all(rx, o);
 	else
 		err = quic_rx_opened_untold(rx, o);
 	/* The next datagram begins where this one did */
 	if (err > 0)
 		iov_iter_revert(to, room - iov_iter_count(to));
-	quic_rx_packets_free(rx);
+	quic_rx_free(rx);
 	if (err <= 0 && !rx->urx->peek)
 		quic_rx_keys_commit(&o->keys, o->flow);
 	quic_rx_keys_put(&o->keys);
@@ -936,16 +955,14 @@ int quic_recv(struct sock *sk, struct udp_ulp *ulp,
 	quic_rx_layout(&rx.layout, urx->skb);
 	if (ext)
 		return quic_recv_opened(&rx, ext);
-	rx.packets = quic_rx_packets_alloc(&rx);
-	if (rx.packets)
-		rx.pkts = quic_rx_pkts_alloc(&rx);
-	err = rx.pkts ? quic_rx_all(&rx) : quic_rx_untold(&rx);
-	if (rx.pkts && !err && !urx->peek)
+	if (!quic_rx_alloc(&rx))
+		return quic_rx_untold(&rx);
+	err = quic_rx_all(&rx);
+	if (!err && !urx->peek)
 		quic_rx_count(&rx);
 	quic_rx_peeked_free(&rx);
-	kfree_sensitive(rx.buf);
-	quic_rx_pkts_free(&rx);
-	quic_rx_packets_free(&rx);
+	quic_rx_buf_free(&rx);
+	quic_rx_free(&rx);
 	return err;
 }
 
