@@ -304,10 +304,11 @@ static void quic_offload_key_done(struct quicdev_key *qkey, int err)
 		quic_offload_queue(o);
 		return;
 	}
-	quic_offload_count(o, quic_offload_mibs[qkey->direction].added, 1);
 	o->since = jiffies;
 	/* Pairs with quic_offload_get(): the driver has set up its state */
 	smp_store_release(&qkey->ready, true);
+	/* Who sees this counter go up finds the key in the device */
+	quic_offload_count(o, quic_offload_mibs[qkey->direction].added, 1);
 }
 
 static void quic_offload_key_stop(struct quicdev_key *qkey)
