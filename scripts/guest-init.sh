@@ -31,7 +31,9 @@ grep -q " $debug " /proc/mounts || mount -t debugfs debugfs $debug
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 ip link set lo up
 
-"/mnt/guest/${1:-$guest_name}/job"
+# As init, the kernel passes on what it does not know of its command line, such as
+# nokaslr of 7.3 without that option
+"/mnt/guest/${guest_name:-$1}/job"
 echo "# guest ends with status $?"
 [ $$ = 1 ] || exit
 

@@ -22,6 +22,8 @@ import sys
 RESULT = re.compile(r"^(\s*)(not ok|ok) (\d+)\b(.*)$")
 VERSION = re.compile(r"^(\s*)K?TAP version")
 PLAN = re.compile(r"^(\s*)1\.\.(\d+)\b(.*)")
+# How many lines of what a failed test has said are shown
+SAID = 20
 STAMP = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[[ TC0-9]+\])? ?")
 
 # What kmemleak finds is a result of guest-tests.sh, whose canary leaks.
@@ -87,14 +89,37 @@ def leaves(lines):
     return out
 
 
+def said_before(lines, failed):
+    """the last lines that the tests of a file said before each failure"""
+    out, said = {}, []
+    left = [what for kind, what in failed if kind == "not ok"]
+    for raw in lines:
+        line = STAMP.sub("", raw.rstrip("\n"))
+        m = RESULT.match(line)
+        if not m:
+            said.append(line)
+            continue
+        what = m.group(4).strip(" -")
+        if m.group(2) == "not ok" and what in left:
+            out.setdefault(what, said[-SAID:])
+        said = []
+    return out
+
+
 def count(files, title=""):
     total = {"ok": 0, "not ok": 0, "skip": 0}
     for name in files:
         with open(name, encoding="utf-8", errors="replace") as f:
-            for kind, what in leaves(f):
-                total[kind] += 1
-                if kind == "not ok":
-                    print("FAILED %s: %s" % (name, what))
+            lines = f.readlines()
+        results = leaves(lines)
+        said = said_before(lines, results)
+        for kind, what in results:
+            total[kind] += 1
+            if kind != "not ok":
+                continue
+            print("FAILED %s: %s" % (name, what))
+            for line in said.get(what, ()):
+                print("    " + line)
     print("%s%d passed, %d failed, %d skipped" %
           (title, total["ok"], total["not ok"], total["skip"]))
     if total["not ok"]:

@@ -12,6 +12,15 @@
 guest_mem=2G guest_limit=2400
 rm -f "$RES"/vng*.tap
 
+# not a part of the root for all targets: it comes with a compiler
+provision_bpftrace()
+{
+	[ ! -e "$root/usr/bin/bpftrace" ] || return 0
+	as_root chroot "$root" apt-get update -q
+	as_root chroot "$root" apt-get install -qy --no-install-recommends \
+		bpftrace
+}
+
 provision_root
 provision_vng
 "$TOP/scripts/selftests.sh"
@@ -23,15 +32,6 @@ if [ "$qemu_kvm" != 1 ]; then
 	slow="KSFT_MACHINE_SLOW=yes "
 	guest_limit=9000
 fi
-
-# not a part of the root for all targets: it comes with a compiler
-provision_bpftrace()
-{
-	[ ! -e "$root/usr/bin/bpftrace" ] || return 0
-	as_root chroot "$root" apt-get update -q
-	as_root chroot "$root" apt-get install -qy --no-install-recommends \
-		bpftrace
-}
 
 list()
 {
