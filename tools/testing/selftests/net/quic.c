@@ -27,10 +27,12 @@
 
 #include <linux/errqueue.h>
 #include <linux/genetlink.h>
+#include <linux/if_link.h>
 #include <linux/io_uring.h>
 #include <linux/l2tp.h>
 #include <linux/net_tstamp.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 
 #include "../kselftest_harness.h"
 #include "quic_util.h"
@@ -3569,25 +3571,35 @@ TEST_F(quic, interrupted)
 	close(tx);
 }
 
-struct genl_msg {
+struct nl_msg {
 	struct nlmsghdr nlh;
-	struct genlmsghdr genl;
-	char attrs[256];
+	char data[512];
 };
 
-static void genl_init(struct genl_msg *m, int family, int cmd)
+static void *nl_end(struct nl_msg *m)
 {
-	memset(m, 0, sizeof(*m));
-	m->nlh.nlmsg_type = family;
-	m->nlh.nlmsg_flags = NLM_F_REQUEST;
-	m->nlh.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
-	m->genl.cmd = cmd;
-	m->genl.version = 1;
+	return (char *)m + m->nlh.nlmsg_len;
 }
 
-static void genl_put(struct genl_msg *m, int type, const void *data, size_t len)
+static void nl_init(struct nl_msg *m, int type, const void *hdr, size_t len)
 {
-	struct nlattr *attr = (void *)((char *)m + m->nlh.nlmsg_len);
+	memset(m, 0, sizeof(*m));
+	m->nlh.nlmsg_type = type;
+	m->nlh.nlmsg_flags = NLM_F_REQUEST;
+	m->nlh.nlmsg_len = NLMSG_SPACE(len);
+	memcpy(m->data, hdr, len);
+}
+
+static void genl_init(struct nl_msg *m, int family, int cmd)
+{
+	struct genlmsghdr genl = { .cmd = cmd, .version = 1 };
+
+	nl_init(m, family, &genl, sizeof(genl));
+}
+
+static void nl_put(struct nl_msg *m, int type, const void *data, size_t len)
+{
+	struct nlattr *attr = nl_end(m);
 
 	attr->nla_type = type;
 	attr->nla_len = NLA_HDRLEN + len;
@@ -3595,8 +3607,22 @@ static void genl_put(struct genl_msg *m, int type, const void *data, size_t len)
 	m->nlh.nlmsg_len += NLA_ALIGN(attr->nla_len);
 }
 
+/* The attributes that follow are nested in one, until nl_nest_end() */
+static struct nlattr *nl_nest(struct nl_msg *m, int type)
+{
+	struct nlattr *attr = nl_end(m);
+
+	nl_put(m, type | NLA_F_NESTED, "", 0);
+	return attr;
+}
+
+static void nl_nest_end(struct nl_msg *m, struct nlattr *attr)
+{
+	attr->nla_len = (char *)nl_end(m) - (char *)attr;
+}
+
 /* Returns the length of the answer, 0 or a negative error. */
-static ssize_t genl_call(int fd, struct genl_msg *m)
+static ssize_t nl_call(int fd, struct nl_msg *m)
 {
 	ssize_t len;
 
@@ -3612,13 +3638,14 @@ static ssize_t genl_call(int fd, struct genl_msg *m)
 
 static int genl_family(int fd, const char *name)
 {
-	struct genl_msg m;
-	char *p = m.attrs;
+	char *p;
+	struct nl_msg m;
 	ssize_t len;
 
 	genl_init(&m, GENL_ID_CTRL, CTRL_CMD_GETFAMILY);
-	genl_put(&m, CTRL_ATTR_FAMILY_NAME, name, strlen(name) + 1);
-	len = genl_call(fd, &m);
+	p = nl_end(&m);
+	nl_put(&m, CTRL_ATTR_FAMILY_NAME, name, strlen(name) + 1);
+	len = nl_call(fd, &m);
 	if (len < 0)
 		return len;
 	while (p < (char *)&m + len) {
@@ -3639,17 +3666,17 @@ static int l2tp_take(int nl, int family, uint32_t fd)
 	static uint32_t id;
 	uint8_t version = 2;
 	uint16_t encap = L2TP_ENCAPTYPE_UDP;
-	struct genl_msg m;
+	struct nl_msg m;
 
 	id++;
 	genl_init(&m, family, L2TP_CMD_TUNNEL_CREATE);
 	m.nlh.nlmsg_flags |= NLM_F_ACK;
-	genl_put(&m, L2TP_ATTR_CONN_ID, &id, sizeof(id));
-	genl_put(&m, L2TP_ATTR_PEER_CONN_ID, &id, sizeof(id));
-	genl_put(&m, L2TP_ATTR_PROTO_VERSION, &version, sizeof(version));
-	genl_put(&m, L2TP_ATTR_ENCAP_TYPE, &encap, sizeof(encap));
-	genl_put(&m, L2TP_ATTR_FD, &fd, sizeof(fd));
-	return genl_call(nl, &m);
+	nl_put(&m, L2TP_ATTR_CONN_ID, &id, sizeof(id));
+	nl_put(&m, L2TP_ATTR_PEER_CONN_ID, &id, sizeof(id));
+	nl_put(&m, L2TP_ATTR_PROTO_VERSION, &version, sizeof(version));
+	nl_put(&m, L2TP_ATTR_ENCAP_TYPE, &encap, sizeof(encap));
+	nl_put(&m, L2TP_ATTR_FD, &fd, sizeof(fd));
+	return nl_call(nl, &m);
 }
 
 /* A socket has one owner. */
@@ -3668,6 +3695,54 @@ TEST_F(quic, encap_l2tp)
 	EXPECT_EQ(-EBUSY, flow_add(fd, &self->flow));
 	seal_one(_metadata, self->tx, &self->to, self->rx, &self->flow, 1);
 	close(fd);
+	close(nl);
+}
+
+/* GTP does not take a socket of IPv6 that is also one of IPv4. */
+static int gtp_sock(int family)
+{
+	int fd = sock_udp(family);
+
+	if (family == AF_INET6)
+		set_int(fd, SOL_IPV6, IPV6_V6ONLY, 1);
+	return fd;
+}
+
+/* Lets a new GTP device take over a socket. */
+static int gtp_take(int nl, uint32_t fd)
+{
+	struct ifinfomsg ifi = { .ifi_family = AF_UNSPEC };
+	struct nlattr *info, *data;
+	struct nl_msg m;
+
+	nl_init(&m, RTM_NEWLINK, &ifi, sizeof(ifi));
+	m.nlh.nlmsg_flags |= NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+	info = nl_nest(&m, IFLA_LINKINFO);
+	nl_put(&m, IFLA_INFO_KIND, "gtp", sizeof("gtp"));
+	data = nl_nest(&m, IFLA_INFO_DATA);
+	nl_put(&m, IFLA_GTP_FD1, &fd, sizeof(fd));
+	nl_nest_end(&m, data);
+	nl_nest_end(&m, info);
+	return nl_call(nl, &m);
+}
+
+TEST_F(quic, encap_gtp)
+{
+	int nl = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int tx = gtp_sock(variant->family), fd = gtp_sock(variant->family);
+	int ret;
+
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ret = gtp_take(nl, tx);
+	if (ret == -EOPNOTSUPP || ret == -EPERM)
+		SKIP(return, "GTP: %s", strerror(-ret));
+	EXPECT_EQ(-EBUSY, ret);
+	ASSERT_EQ(0, gtp_take(nl, fd));
+	EXPECT_EQ(-EBUSY, attach_ulp(fd));
+	EXPECT_EQ(-EBUSY, flow_add(fd, &self->flow));
+	seal_one(_metadata, tx, &self->to, self->rx, &self->flow, 1);
+	close(fd);
+	close(tx);
 	close(nl);
 }
 

@@ -615,6 +615,36 @@ TEST_F(life, module_in_use)
 	ASSERT_EQ(refs, module_refs());
 }
 
+/* A socket whose flows only receive */
+TEST_F(life, module_in_use_rx)
+{
+	struct quic_connection_info ci;
+	long refs = module_refs();
+	struct sockaddr_storage to;
+	char buf[8];
+	int rx;
+
+	if (refs < 0)
+		SKIP(return, "quic_crypto is not a module");
+	flow_info(&self->flow, &ci);
+	rx = sock_bound(AF_INET, &to);
+	ASSERT_EQ(0, setsockopt(rx, SOL_UDP, UDP_QUIC_ADD_RX_CONNECTION, &ci,
+				sizeof(ci)));
+	ASSERT_EQ(refs + 1, module_refs());
+	if (!geteuid())
+		ASSERT_EQ(-1, syscall(__NR_delete_module, "quic_crypto",
+				      O_NONBLOCK));
+	ASSERT_EQ(4, sendto(self->rx, "wire", 4, 0, (void *)&to,
+			    addr_len(&to)));
+	ASSERT_EQ(4, rx_recv(rx, buf, sizeof(buf), RX_TIMEOUT));
+	/* The socket keeps its ULP without flows. */
+	ASSERT_EQ(0, setsockopt(rx, SOL_UDP, UDP_QUIC_DEL_RX_CONNECTION,
+				&ci.key, sizeof(ci.key)));
+	ASSERT_EQ(refs + 1, module_refs());
+	close(rx);
+	ASSERT_EQ(refs, module_refs());
+}
+
 /* What does not go together */
 
 TEST_F(life, addrform)

@@ -96,11 +96,16 @@ static bool debugged(void)
 	       !access("/sys/kernel/debug/kmemleak", F_OK);
 }
 
-static int add_nth(int fd, struct quic_connection_info *ci, uint32_t n)
+static int add_nth_by(int option, int fd, struct quic_connection_info *ci,
+		      uint32_t n)
 {
 	set_nth(ci, n);
-	return setsockopt(fd, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION, ci,
-			  sizeof(*ci)) ? -errno : 0;
+	return setsockopt(fd, SOL_UDP, option, ci, sizeof(*ci)) ? -errno : 0;
+}
+
+static int add_nth(int fd, struct quic_connection_info *ci, uint32_t n)
+{
+	return add_nth_by(UDP_QUIC_ADD_TX_CONNECTION, fd, ci, n);
 }
 
 static int del_nth(int fd, struct quic_connection_info *ci, uint32_t n)
@@ -116,6 +121,7 @@ static int del_nth(int fd, struct quic_connection_info *ci, uint32_t n)
  * @uid: as whom, 0 for root
  * @unshare: namespaces of its own, CLONE_*
  * @cgroup: adds them as a member of CGROUP, and cannot be killed there
+ * @option: by which it adds them
  * @ready: is about to begin
  * @go: may begin
  * @added: flows that it has
@@ -126,6 +132,7 @@ struct adder {
 	uid_t uid;
 	int unshare;
 	bool cgroup;
+	int option;
 	atomic_bool ready;
 	atomic_bool go;
 	unsigned int added;
@@ -172,7 +179,7 @@ static void adder_run(struct adder *a)
 	while (!atomic_load(&a->go))
 		nap();
 	while (!err) {
-		err = add_nth(fd, &ci, a->added);
+		err = add_nth_by(a->option, fd, &ci, a->added);
 		if (!err)
 			a->added++;
 	}
@@ -228,6 +235,7 @@ static void adder_init(struct adder *a, uid_t uid, int flags)
 	memset(a, 0, sizeof(*a));
 	a->uid = uid;
 	a->unshare = flags;
+	a->option = UDP_QUIC_ADD_TX_CONNECTION;
 }
 
 /* How many flows the user gets; the adder keeps them */
@@ -380,18 +388,16 @@ static int rmdir_soon(const char *path)
 /* Flows until there is no memory: all of it is charged to who adds them, the
  * contexts of ciphers included.
  */
-TEST_F_TIMEOUT(limits, memory, 300)
+static void memory_run(struct __test_metadata *_metadata, struct adder *a,
+		       int option)
 {
 	long charged, grown, printk = get(PRINTK);
-	struct adder *a = self->a;
 	int err;
 
-	err = cgroup_make();
-	if (err)
-		SKIP(return, "no memory cgroup of our own: %s", strerror(-err));
 	ASSERT_EQ(0, put(USER_MAX, INT_MAX));
 	adder_init(a, 0, 0);
 	a->cgroup = true;
+	a->option = option;
 	ASSERT_EQ(0, adder_start(a));
 	charged = get(CGROUP "/memory.current");
 	grown = slab();
@@ -412,6 +418,24 @@ TEST_F_TIMEOUT(limits, memory, 300)
 		EXPECT_GT(charged * 11 / 10, grown);
 	adder_stop(a);
 	EXPECT_EQ(0, rmdir_soon(CGROUP));
+}
+
+TEST_F_TIMEOUT(limits, memory, 300)
+{
+	int err = cgroup_make();
+
+	if (err)
+		SKIP(return, "no memory cgroup of our own: %s", strerror(-err));
+	memory_run(_metadata, self->a, UDP_QUIC_ADD_TX_CONNECTION);
+}
+
+TEST_F_TIMEOUT(limits, memory_rx, 300)
+{
+	int err = cgroup_make();
+
+	if (err)
+		SKIP(return, "no memory cgroup of our own: %s", strerror(-err));
+	memory_run(_metadata, self->a, UDP_QUIC_ADD_RX_CONNECTION);
 }
 
 /**

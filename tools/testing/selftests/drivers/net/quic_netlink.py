@@ -13,7 +13,7 @@ import struct
 
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ge
 from lib.py import ksft_raises, ksft_true, KsftSkipEx
-from lib.py import NetNS, NlError, defer
+from lib.py import NetNS, NlError, defer, ip
 from net.lib.py.ynl import SPEC_PATH, YnlFamily
 
 SOL_UDP = 17
@@ -460,12 +460,46 @@ def test_ntf_no_keys() -> None:
             ksft_true(secret not in data)
 
 
+def ovpn_family():
+    """ ovpn's family, or skip the test """
+    try:
+        return YnlFamily((SPEC_PATH / "ovpn.yaml").as_posix(), schema="")
+    except (NlError, KeyError, OSError) as exc:
+        raise KsftSkipEx("the kernel has no family ovpn") from exc
+
+
+def test_ovpn() -> None:
+    """ A socket belongs to ovpn or to the ULP """
+    ynl = ovpn_family()
+    ip("link add ovpn-quic type ovpn")
+    defer(ip, "link del ovpn-quic")
+    ifindex = socket.if_nametoindex("ovpn-quic")
+
+    def take(s):
+        ynl.do("peer-new", {"ifindex": ifindex, "peer": {
+            "id": 1, "socket": s.fileno(), "remote-ipv4": "127.0.0.1",
+            "remote-port": 9}})
+
+    with ksft_raises(NlError) as raised:
+        take(sock())
+    ksft_in(f"-{errno.EBUSY}", raised.exception.nl_msg.extack["msg"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        take(s)
+        for option, value in ((UDP_ULP, b"quic-crypto"),
+                              (ADD_TX, info(flow_id=1)),
+                              (ADD_RX, info(flow_id=1))):
+            with ksft_raises(OSError) as raised:
+                s.setsockopt(SOL_UDP, option, value)
+            ksft_eq(raised.exception.errno, errno.EBUSY)
+
+
 def main() -> None:
     """ Ksft boilerplate main """
     ksft_run([test_none, test_tx_id, test_tx_match, test_rx_alias,
               test_many_matches, test_generations, test_packets,
               test_select, test_many, test_removed, test_netns,
-              test_unprivileged, test_no_keys, test_ntf_tx, test_ntf_rx,
+              test_unprivileged, test_no_keys, test_ovpn, test_ntf_tx,
+              test_ntf_rx,
               test_ntf_refused, test_ntf_close, test_ntf_tx_limit,
               test_ntf_rx_limit, test_ntf_unprivileged, test_ntf_netns,
               test_ntf_no_keys])

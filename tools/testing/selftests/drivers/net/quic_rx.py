@@ -1093,14 +1093,22 @@ def _slab_objects(name):
 
 
 def _queued(sock):
+    """ Bytes of packets with plaintext in the queue of a socket """
     sock.setblocking(False)
     count = 0
     try:
-        while b"QUIC-PLAINTEXT!!" in sock.recv(65536):
-            count += 1
+        while True:
+            data = sock.recv(65536)
+            if b"QUIC-PLAINTEXT!!" in data:
+                count += len(data)
     except BlockingIOError:
         pass
     return count
+
+
+def _debugged():
+    """ With KASAN and kmemleak, what was freed is not free yet """
+    return Path("/sys/kernel/debug/kmemleak").exists()
 
 
 @ksft_variants(["raw4", "raw6", "ring"])
@@ -1126,8 +1134,9 @@ def unread(cfg, kind):
     check_rx_device(traffic)
     link.check_no_keys_left()
     grown = _slab_objects("skbuff_ext_cache") - before
-    ksft_gt(_queued(sock), 1000, "packets in the queue")
-    ksft_ge(500, grown, "extensions in use")
+    ksft_gt(_queued(sock), 1000 * 1000, "bytes in the queue")
+    if not _debugged():
+        ksft_ge(500, grown, "extensions in use")
 
 
 #
