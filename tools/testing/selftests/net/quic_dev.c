@@ -43,6 +43,9 @@
 
 #define PN_FIRST	1000
 
+/* With a new key, that may have to wait for the device */
+#define FRESH_CALLS	3
+
 /* What became of a packet number */
 enum {
 	PN_UNUSED,
@@ -59,7 +62,7 @@ enum {
  * @pn: state of each number from PN_FIRST on
  * @size: elements of @pn
  * @max_rx: highest number received
- * @fresh: the kernel has not sealed anything with the newest generation yet
+ * @fresh: how many calls may still wait for the device to get the newest key
  */
 struct conn {
 	struct flow *gen;
@@ -69,7 +72,7 @@ struct conn {
 	uint8_t *pn;
 	size_t size;
 	uint64_t max_rx;
-	bool fresh;
+	unsigned int fresh;
 };
 
 static struct {
@@ -367,14 +370,20 @@ static unsigned long keys_answered(void)
 }
 
 /* Devices are offered a key with its first packet. Wait until the device has
- * answered, so that the second packet meets the key there.
+ * answered, so that the second packet meets the key there. The first packet
+ * may come before the key of the same Key Phase has left the device; then the
+ * second one offers the key. Returns whether there was an answer.
  */
-static void settle(unsigned long answered)
+static bool settle(unsigned long answered)
 {
 	unsigned long since = now_ms();
 
-	while (keys_answered() == answered && now_ms() - since < opt.settle_ms)
+	while (keys_answered() == answered) {
+		if (now_ms() - since >= opt.settle_ms / FRESH_CALLS)
+			return false;
 		usleep(1000);
+	}
+	return true;
 }
 
 static int sender_open(int home)
@@ -427,7 +436,7 @@ static struct conn *conn_new(int fd)
 	c->fd = fd;
 	c->next = PN_FIRST;
 	c->max_rx = 0;
-	c->fresh = true;
+	c->fresh = FRESH_CALLS;
 	ret = flow_add(fd, f);
 	if (ret)
 		errx(1, "adding a flow: %s", strerror(-ret));
@@ -476,7 +485,7 @@ static void conn_update(struct conn *c)
 	c->gen[0] = next;
 	pthread_mutex_unlock(&lock);
 	ret = flow_add(c->fd, &next);
-	c->fresh = true;
+	c->fresh = FRESH_CALLS;
 	if (ret)
 		errx(1, "key update: %s", strerror(-ret));
 }
@@ -529,10 +538,8 @@ static void conn_send(struct conn *c, struct batch *b, unsigned int n, bool own)
 	since = now_us();
 	ret = tx_send(&tx);
 	latency_add(&lat_send, since);
-	if (wait) {
-		settle(answered);
-		c->fresh = false;
-	}
+	if (wait)
+		c->fresh = settle(answered) ? 0 : c->fresh - 1;
 	if (ret >= 0)
 		return;
 
