@@ -33,7 +33,7 @@ int quic_aes_masks(struct quic_op *op)
 	unsigned int len = op->b->layout.npkts * QUIC_HP_SAMPLE_SIZE;
 
 	crypto_init_wait(&op->wait);
-	sg_init_one(&op->sg, op->samples, len);
+	sg_set_buf(&op->sg, op->samples, len);
 	skcipher_request_set_tfm(req, op->prot->hp->tfm);
 	skcipher_request_set_callback(req, quic_req_flags(op->prot->gfp),
 				      crypto_req_done, &op->wait);
@@ -90,7 +90,6 @@ int quic_aes_seal(struct quic_op *op)
 	unsigned int i;
 	int err = 0;
 
-	sg_init_table(&op->sg, 1);
 	crypto_init_wait(&op->wait);
 	aead_request_set_tfm(req, op->prot->tfm);
 	aead_request_set_callback(req, quic_req_flags(op->prot->gfp),
@@ -112,7 +111,6 @@ static struct scatterlist *quic_aes_src(struct quic_op *op,
 {
 	if (!pkt->data)
 		return &op->sg;
-	sg_init_table(op->frags, 2);
 	sg_set_buf(&op->frags[0], buf, hdr_len);
 	sg_set_buf(&op->frags[1], pkt->data + hdr_len, len - hdr_len);
 	return op->frags;
@@ -136,7 +134,7 @@ int quic_aes_open(struct quic_op *op, unsigned int i, u8 *buf)
 
 	hdr_len = quic_batch_hdr_len(op->b, pkt);
 	crypto_init_wait(&op->wait);
-	sg_init_one(&op->sg, buf, len);
+	sg_set_buf(&op->sg, buf, len);
 	quic_nonce(op->iv + prot->cipher->iv_off, prot->iv, pkt->pn);
 	aead_request_set_tfm(req, prot->tfm);
 	aead_request_set_callback(req, quic_req_flags(prot->gfp),

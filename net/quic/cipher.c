@@ -296,6 +296,8 @@ struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 	op->samples = PTR_ALIGN(op->req + req, align);
 	memset(op->iv, 0, sizeof(op->iv));
 	op->iv[0] = prots->hp->cipher->iv_b0;
+	sg_init_table(&op->sg, 1);
+	sg_init_table(op->frags, 2);
 	return op;
 }
 

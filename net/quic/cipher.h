@@ -95,7 +95,8 @@ struct quic_prot {
  *	packets, if they are to be opened
  * @wait: completion of an asynchronous request
  * @sg: a contiguous packet
- * @frags: a packet that spans fragments, or header and sealed payload of one
+ * @frags: a packet that spans fragments, or header and sealed payload of one;
+ *	   of two elements at first
  * @iv: nonce of a packet, as the AEAD transform expects it
  * @size: bytes of @req
  * @samples: samples of all packets, which become their header-protection masks
