@@ -155,7 +155,8 @@ def cpu():
 def recv():
     """CPU time per packet that is received, one flow"""
     head = ["cipher", "size", "batch", "plain", "plain-ulp", "kernel", "user",
-            "which", "kernel : user", "kernel : plain"]
+            "which", "kernel : user", "kernel : plain", "device : plain",
+            "device : user"]
     body, seen = [], set()
     for run in runs("bench.tsv"):
         best = run.best("rx-")
@@ -166,7 +167,9 @@ def recv():
         body.append(list(what) + [run.value(m) for m in (
             "rx-plain", "rx-plain-ulp", "rx-kernel", best)] + [
             best[8:], run.ratio("rx-kernel", best),
-            run.ratio("rx-kernel", "rx-plain")])
+            run.ratio("rx-kernel", "rx-plain"),
+            run.ratio("rx-device", "rx-plain@device"),
+            run.ratio("rx-device", best)])
     return head, body
 
 

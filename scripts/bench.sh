@@ -29,17 +29,18 @@ runs()
 	local opt="-D 198.51.100.2" less="-E syscall"
 	local modes=syscall,plain,plain-ulp,bypass zerocopy=''
 	local recv=rx-syscall,rx-plain,rx-plain-ulp
+	local ends="-L 203.0.113.1 -N /run/netns/peer"
 
 	for lib in openssl boringssl gnutls; do
 		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
 		modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
 		recv+=,rx-user-$lib
 	done
-	recv+=,rx-kernel
+	recv+=,rx-kernel,rx-plain@device,rx-device
 	modes+=,kernel,kernel-flowid,limit,crypto
 	modes+=,plain@device,bypass@device,device,device-flowid
 	case $matrix in
-	-*)	echo "$opt $*"
+	-*)	echo "$opt $ends $*"
 		return ;;
 	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
 		opt+=" -r 7 -T 100" ;;
@@ -66,8 +67,9 @@ runs()
 				echo "$opt $less -R user-openssl -c $cipher" \
 					"-s $size -b $batch $how"
 				[ "$batch" = 1 ] && how="-M 32" || how=
-				echo "$opt -E rx-syscall -R rx-user-openssl" \
-					"-c $cipher -s $size -b $batch" \
+				echo "$opt $ends -E rx-syscall" \
+					"-R rx-user-openssl -c $cipher" \
+					"-s $size -b $batch" \
 					"$how -m $recv"
 			done
 		done

@@ -64,6 +64,7 @@ runs_check()
 	local modes=plain,plain-ulp,bypass,limit,crypto,kernel,kernel-flowid
 	local device=plain@device,bypass@device,device,device-flowid
 	local recv=rx-plain,rx-plain-ulp,rx-kernel
+	local ends="-L 203.0.113.1 -N /run/netns/peer"
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
@@ -76,6 +77,8 @@ runs_check()
 				"-m $modes,$device$user"
 			echo "$env -n $((200 / batch)) -s $size -b $batch" \
 				"-m $recv${user//,/,rx-}"
+			echo "$env $ends -n $((200 / batch)) -s $size" \
+				"-b $batch -m rx-plain@device,rx-device"
 		done
 	done
 	echo "$env -n 4 -c chacha20 -m $modes$user"
@@ -86,7 +89,7 @@ runs_check()
 runs()
 {
 	case $mode in
-	run)	echo "-D 198.51.100.2 -i $*" ;;
+	run)	echo "-D 198.51.100.2 -L 203.0.113.1 -N /run/netns/peer -i $*" ;;
 	threads) runs_threads ;;
 	base)	runs_base plain ;;
 	*)	runs_check ;;

@@ -4,10 +4,13 @@
 # usage: sinks.sh         as root, in a network namespace of its own
 #        sinks.sh check
 #
-# Where quic_bench can send to, so that no receiver is in its figures:
+# Where quic_bench can send to, so that no receiver is in its figures, and where
+# it can receive from:
 #   192.0.2.2     a dummy device discards it
 #   198.51.100.2  a netdevsim device without a peer does, which seals QUIC
 #                 packets at no cost (CONFIG_NETDEVSIM, debugfs)
+#   203.0.113.1   is the own address on a netdevsim device that opens QUIC
+#                 packets; its peer is in the network namespace /run/netns/peer
 # With `check`: whether the second has got all packets that were left to it.
 
 set -e
@@ -44,3 +47,25 @@ ip neigh replace 198.51.100.2 lladdr 02:00:00:00:00:02 dev "$dev" \
 # NICs that seal segment, and so does the dummy device
 ethtool -K "$dev" tx-udp-segmentation on quic-hw-tx-offload on
 ethtool -k "$dev" | grep -q '^quic-hw-tx-offload: on'
+
+ethtool -k "$dev" | grep -q '^quic-hw-rx-offload' || exit 0
+echo "97 1" >/sys/bus/netdevsim/new_device
+echo "98 1" >/sys/bus/netdevsim/new_device
+udevadm settle 2>/dev/null || true
+own=$(ls /sys/bus/netdevsim/devices/netdevsim97/net)
+peer=$(ls /sys/bus/netdevsim/devices/netdevsim98/net)
+of_own=/sys/class/net/$own of_peer=/sys/class/net/$peer
+ends="3:$(cat "$of_own/ifindex") 4:$(cat "$of_peer/ifindex")"
+own_mac=$(cat "$of_own/address") peer_mac=$(cat "$of_peer/address")
+ip netns add peer
+ip link set "$peer" netns peer
+echo "$ends" 3</proc/self/ns/net 4</run/netns/peer \
+	>/sys/bus/netdevsim/link_device
+ip link set "$own" mtu 9000 up
+ip addr add 203.0.113.1/24 dev "$own"
+ip neigh replace 203.0.113.2 lladdr "$peer_mac" dev "$own" nud permanent
+ip -n peer link set "$peer" mtu 9000 up
+ip -n peer addr add 203.0.113.2/24 dev "$peer"
+ip -n peer neigh replace 203.0.113.1 lladdr "$own_mac" dev "$peer" nud permanent
+ethtool -K "$own" rx on quic-hw-rx-offload on
+ethtool -k "$own" | grep -q '^quic-hw-rx-offload: on'
