@@ -627,6 +627,7 @@ TEST_F(life, module_in_use_rx)
 	if (refs < 0)
 		SKIP(return, "quic_crypto is not a module");
 	flow_info(&self->flow, &ci);
+	ci.next_pkt_num = 0;
 	rx = sock_bound(AF_INET, &to);
 	ASSERT_EQ(0, setsockopt(rx, SOL_UDP, UDP_QUIC_ADD_RX_CONNECTION, &ci,
 				sizeof(ci)));

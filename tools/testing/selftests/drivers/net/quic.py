@@ -393,7 +393,8 @@ def netem(cfg, ipver, segments):
     cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    link.add_qdisc("netem delay 1ms")
+    # It has room for all packets, however fast they come
+    link.add_qdisc("netem delay 1ms limit 10000")
     traffic = link.run(address=cfg.remote_addr_v[ipver], segments=segments)
     check_clean(traffic)
     check_device(traffic)
