@@ -393,9 +393,10 @@ def netem(cfg, ipver, segments):
     cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    # It has room for all packets, however fast they come
-    link.add_qdisc("netem delay 1ms limit 10000")
-    traffic = link.run(address=cfg.remote_addr_v[ipver], segments=segments)
+    link.add_qdisc("netem delay 1ms")
+    # What is due at once must fit into the ring of the device, 256 packets
+    traffic = link.run(address=cfg.remote_addr_v[ipver], segments=segments,
+                       interval_us=2000)
     check_clean(traffic)
     check_device(traffic)
 
