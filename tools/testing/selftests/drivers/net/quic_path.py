@@ -671,7 +671,8 @@ def checksum(cfg, segments):
 
     _veth_pair_same_mac(link)
     or_skip(ethtool, "-K v1 tx off")
-    or_skip(tc, "qdisc replace dev v1 root tbf rate 100mbit burst 5k limit 1m")
+    # The queue has room for all that is sent
+    or_skip(tc, "qdisc replace dev v1 root tbf rate 100mbit burst 5k limit 9m")
     _on_egress(link, "mirred egress redirect dev v1")
     traffic = link.run(segments=segments, capture=[":v1"])
     check_clean(traffic)
