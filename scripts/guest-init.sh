@@ -31,8 +31,8 @@ grep -q " $debug " /proc/mounts || mount -t debugfs debugfs $debug
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 ip link set lo up
 
-# As init, the kernel passes on what it does not know of its command line, such as
-# nokaslr of 7.3 without that option
+# As init, $1 may be an option that the kernel did not know, as nokaslr on 7.3,
+# so guest_name comes first
 "/mnt/guest/${guest_name:-$1}/job"
 echo "# guest ends with status $?"
 [ $$ = 1 ] || exit

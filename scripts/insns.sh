@@ -27,6 +27,8 @@ bench=$TOP/lib/bench
 expected=$bench/insns.expected
 [ ! -d "$bench/$BASE" ] || expected=$bench/$BASE/insns.expected
 guest_initrd=$OUT/bench/initramfs
+# what receives from a device, see sinks.sh
+ends="-L 203.0.113.1 -N /run/netns/peer"
 
 # What QEMU emulates of it is the same in all its versions. No random numbers;
 # and "rep movsb" would count as an instruction per byte.
@@ -64,7 +66,6 @@ runs_check()
 	local modes=plain,plain-ulp,bypass,limit,crypto,kernel,kernel-flowid
 	local device=plain@device,bypass@device,device,device-flowid
 	local recv=rx-plain,rx-plain-ulp,rx-kernel
-	local ends="-L 203.0.113.1 -N /run/netns/peer"
 
 	for lib in openssl boringssl gnutls; do
 		[ ! -e "$root/usr/src/quic/bench/seal_$lib.so" ] ||
@@ -89,7 +90,7 @@ runs_check()
 runs()
 {
 	case $mode in
-	run)	echo "-D 198.51.100.2 -L 203.0.113.1 -N /run/netns/peer -i $*" ;;
+	run)	echo "-D 198.51.100.2 $ends -i $*" ;;
 	threads) runs_threads ;;
 	base)	runs_base plain ;;
 	*)	runs_check ;;

@@ -166,7 +166,7 @@ static void adder_run(struct adder *a)
 
 	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
 	flow_info(&f, &ci);
-	ci.next_pkt_num = 0;	/* receivers have it */
+	ci.next_pkt_num = 0;	/* flows that receive have it */
 	attach_ulp(fd);
 	err = adder_prepare(a);
 	/* Only now: becoming another user clears it */
