@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The series, KUnit and the selftests on both kernels, and on the newest some
-# pairs of servers and clients, and lint; then what took how long, and one line
-# with the sum of the TAP results. A stage that fails does not keep the next from
+# The series, KUnit and the selftests on both kernels, and on the newest the
+# demo, some pairs of servers and clients, and lint; then what took how long, and
+# one line with the sum of the TAP results. A stage that fails does not keep the next from
 # running. With BASE= or KSRC= in the environment, everything on that base only.
 # insns, the rest of interop, and vng are targets of their own, for the sake of
 # time. KASAN=1 reaches the kernels of all stages.
@@ -54,6 +54,7 @@ for base in "${bases[@]}"; do
 	mails "$base"
 	stage "$base" quick
 done
+stage "${bases[0]}" demo
 TEST=matrix stage "${bases[0]}" interop
 stage "${bases[0]}" lint all
 times_table
