@@ -22,8 +22,10 @@ struct quicdev {
 
 /**
  * struct quicdev_key_ops - calls from a driver into the module
- * @skb: for skbs whose packets a device has opened with the key
- * @opened: take a reference on the key for such an skb, see quicdev_opened().
+ * @skb: for skbs whose packets a device has opened with the key; NULL if the
+ *	 key seals
+ * @opened: take a reference on the key for such an skb, see quicdev_opened();
+ *	    NULL if the key seals.
  *	    Context: any, under rcu_read_lock(). Return: false if the key is
  *	    leaving the device
  * @done: see quicdev_add_done(). Context: any

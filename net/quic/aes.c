@@ -52,7 +52,7 @@ static struct scatterlist *quic_aes_sg(struct quic_op *op, unsigned int i)
 		sg_set_buf(&op->sg, b->pkts[i].data, len);
 		return &op->sg;
 	}
-	sg_init_table(op->frags, ARRAY_SIZE(op->frags));
+	sg_init_table(op->frags, MAX_SKB_FRAGS + 1);
 	err = skb_to_sgvec(b->skb, op->frags, quic_batch_pkt_off(b, i), len);
 	return err < 0 ? ERR_PTR(err) : op->frags;
 }

@@ -249,23 +249,31 @@ bool quic_hp_same(const struct quic_hp *hp, u16 type, const u8 *key)
 		quic_hp_key_unset(hp->cipher, key));
 }
 
-/* Bytes of the largest request. Two keys of a cipher may have transforms of
- * different drivers.
+/* Bytes of the largest context of a request. Two keys of a cipher may have
+ * transforms of different drivers.
  */
-static size_t quic_op_req_size(const struct quic_prot *prots, unsigned int n)
+static size_t quic_op_ctx_size(const struct quic_prot *prots, unsigned int n)
 {
 	const struct quic_hp *hp = prots->hp;
 	size_t size = 0;
 
 	if (hp->tfm)
-		size = sizeof(struct skcipher_request) +
-		       crypto_skcipher_reqsize(hp->tfm);
+		size = crypto_skcipher_reqsize(hp->tfm);
 	for (; n; n--, prots++) {
 		if (prots->tfm)
-			size = max(size, sizeof(struct aead_request) +
-					 crypto_aead_reqsize(prots->tfm));
+			size = max(size, crypto_aead_reqsize(prots->tfm));
 	}
 	return size;
+}
+
+static void quic_op_init(struct quic_op *op, const struct quic_prot *prots,
+			 struct quic_batch *b)
+{
+	op->prot = prots;
+	op->b = b;
+	memset(op->iv, 0, sizeof(op->iv));
+	op->iv[0] = prots->hp->cipher->iv_b0;
+	sg_init_table(&op->sg, 1);
 }
 
 /**
@@ -281,24 +289,64 @@ static size_t quic_op_req_size(const struct quic_prot *prots, unsigned int n)
 struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 			      struct quic_batch *b)
 {
+	size_t req = QUIC_OP_ONE_SIZE + quic_op_ctx_size(prots, n);
 	/* A device may write the masks: they share no cache line */
 	size_t align = max(dma_get_cache_alignment(), QUIC_HP_SAMPLE_SIZE);
 	size_t masks = ALIGN(b->layout.npkts * QUIC_HP_SAMPLE_SIZE, align);
-	size_t req = quic_op_req_size(prots, n);
 	struct quic_op *op;
+	size_t frags;
 
-	op = kmalloc(struct_size(op, req, req + align + masks), prots->gfp);
+	req = ALIGN(req, __alignof__(*op->frags));
+	frags = array_size(MAX_SKB_FRAGS + 1, sizeof(*op->frags));
+	op = kmalloc(struct_size(op, req, req + frags + align + masks),
+		     prots->gfp);
 	if (!op)
 		return NULL;
-	op->prot = prots;
-	op->b = b;
-	op->size = req + align + masks;
-	op->samples = PTR_ALIGN(op->req + req, align);
-	memset(op->iv, 0, sizeof(op->iv));
-	op->iv[0] = prots->hp->cipher->iv_b0;
-	sg_init_table(&op->sg, 1);
+	quic_op_init(op, prots, b);
+	op->size = req + frags + align + masks;
+	op->frags = (struct scatterlist *)(op->req + req);
+	op->samples = PTR_ALIGN(op->req + req + frags, align);
 	sg_init_table(op->frags, 2);
 	return op;
+}
+
+/**
+ * quic_op_init_one - prepare to protect a packet without allocating memory
+ * @op: filled in, with %QUIC_OP_ONE_SIZE bytes of request. It may be on the
+ *	stack
+ * @prot: protection
+ * @b: batch, with the address of its packet
+ *
+ * The mask takes the room that the skb has for headers, in which sendmsg() has
+ * written nothing yet.
+ *
+ * Context: any.
+ * Return: true, and quic_op_wipe() undoes it; or false if protecting needs
+ * memory: there are several packets, one that is not contiguous or has no room
+ * in front of it, or transforms whose requests have a context.
+ */
+bool quic_op_init_one(struct quic_op *op, const struct quic_prot *prot,
+		      struct quic_batch *b)
+{
+	if (b->layout.npkts > 1 || !b->one.data ||
+	    !gfpflags_allow_blocking(prot->gfp) ||
+	    skb_headroom(b->skb) < QUIC_HP_SAMPLE_SIZE ||
+	    quic_op_ctx_size(prot, 1))
+		return false;
+	quic_op_init(op, prot, b);
+	op->size = QUIC_OP_ONE_SIZE;
+	op->samples = b->skb->head;
+	return true;
+}
+
+/**
+ * quic_op_wipe - wipe an operation
+ * @op: operation
+ */
+void quic_op_wipe(struct quic_op *op)
+{
+	memzero_explicit(op->iv, sizeof(op->iv));
+	memzero_explicit(op->req, op->size);
 }
 
 /**
@@ -309,7 +357,6 @@ struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
  */
 void quic_op_free(struct quic_op *op)
 {
-	memzero_explicit(op->iv, sizeof(op->iv));
-	memzero_explicit(op->req, op->size);
+	quic_op_wipe(op);
 	kfree(op);
 }

@@ -5,13 +5,14 @@
 #ifndef _NET_QUIC_CIPHER_H
 #define _NET_QUIC_CIPHER_H
 
+#include <crypto/aead.h>
+#include <crypto/skcipher.h>
 #include <linux/crypto.h>
+#include <linux/minmax.h>
 #include <linux/scatterlist.h>
 #include <linux/skbuff.h>
 #include <uapi/linux/quic.h>
 
-struct crypto_aead;
-struct crypto_skcipher;
 struct quic_batch;
 struct quic_op;
 struct quic_pkt;
@@ -95,27 +96,32 @@ struct quic_prot {
  *	packets, if they are to be opened
  * @wait: completion of an asynchronous request
  * @sg: a contiguous packet
- * @frags: a packet that spans fragments, or header and sealed payload of one;
- *	   of two elements at first
+ * @frags: room for a packet that spans fragments, or for header and sealed
+ *	   payload of one; of two elements at first
  * @iv: nonce of a packet, as the AEAD transform expects it
  * @size: bytes of @req
  * @samples: samples of all packets, which become their header-protection masks
  * @req: a request of the AEAD transform, used for one packet after another, and
- *	 later of the header-protection transform; then @samples
+ *	 later of the header-protection transform
  *
- * Requests and samples are in scatterlists, so they must not be on the stack.
+ * Samples and the context of requests are in scatterlists, so they must not be
+ * on the stack. For a request without a context, see quic_op_init_one().
  */
 struct quic_op {
 	const struct quic_prot *prot;
 	struct quic_batch *b;
 	struct crypto_wait wait;
 	struct scatterlist sg;
-	struct scatterlist frags[MAX_SKB_FRAGS + 1];
+	struct scatterlist *frags;
 	u8 iv[16];
 	size_t size;
 	u8 *samples;
 	u8 req[] CRYPTO_MINALIGN_ATTR;
 };
+
+/* Bytes of requests without a context */
+#define QUIC_OP_ONE_SIZE	MAX(sizeof(struct aead_request),	\
+				    sizeof(struct skcipher_request))
 
 /* cipher.c */
 const struct quic_cipher *quic_cipher_find(u16 type);
@@ -131,6 +137,9 @@ bool quic_hp_same(const struct quic_hp *hp, u16 type, const u8 *key);
 struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 			      struct quic_batch *b);
 void quic_op_free(struct quic_op *op);
+bool quic_op_init_one(struct quic_op *op, const struct quic_prot *prot,
+		      struct quic_batch *b);
+void quic_op_wipe(struct quic_op *op);
 
 /* aes.c */
 int quic_aes_seal(struct quic_op *op);

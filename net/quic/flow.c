@@ -11,7 +11,6 @@
 
 #include "flow.h"
 #include "net.h"
-#include "netlink.h"
 #include "offload.h"
 #include "trace.h"
 
@@ -111,7 +110,7 @@ static void quic_flow_drop_keys(struct quic_flows *fs, struct quic_flow *flow)
 /* Remove a flow from the tables, with its keys */
 static void quic_flow_remove(struct quic_flows *fs, struct quic_flow *flow)
 {
-	quic_nl_notify_tx(fs, flow, QUIC_NL_DEL);
+	quic_flow_notify(fs, flow, QUIC_NL_DEL);
 	if (flow->id)
 		rhashtable_remove_fast(&fs->ids, &flow->node, quic_ids_params);
 	else
@@ -193,7 +192,7 @@ static int quic_flow_add_gen(struct quic_flows *fs, struct quic_flow *flow,
 		return -EINVAL;
 	err = quic_flow_set_key(fs, flow, info);
 	if (!err)
-		quic_nl_notify_tx(fs, flow, QUIC_NL_UPDATE);
+		quic_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	return err;
 }
 
@@ -262,7 +261,7 @@ static int quic_flow_add_new(struct quic_flows *fs,
 
 	QUIC_INC_STATS(fs->net, CURR_TX_SW);
 	QUIC_INC_STATS(fs->net, TX_SW);
-	quic_nl_notify_tx(fs, flow, QUIC_NL_ADD);
+	quic_flow_notify(fs, flow, QUIC_NL_ADD);
 	return 0;
 
 err_drop_keys:
@@ -348,7 +347,7 @@ static int quic_flow_del_locked(struct quic_flows *fs,
 	if (!quic_flow_gen_key(fs, flow, gen))
 		return -ENOKEY;
 	quic_flow_drop_key(fs, flow, gen & 1);
-	quic_nl_notify_tx(fs, flow, QUIC_NL_UPDATE);
+	quic_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	return 0;
 }
 

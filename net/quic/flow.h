@@ -14,6 +14,7 @@
 #include "charge.h"
 #include "diag.h"
 #include "key.h"
+#include "net.h"
 #include "tuple.h"
 
 struct net;
@@ -116,6 +117,8 @@ struct quic_flow {
  * @tuples: flows without an id, by tuple
  * @ids: the other flows, by id
  * @counts: counters
+ * @notify: tells listeners of an event; NULL for nobody. The caller holds @lock.
+ *	    Context: process, sleeps
  */
 struct quic_flows {
 	const struct sock *sk;
@@ -125,6 +128,8 @@ struct quic_flows {
 	struct rhashtable tuples;
 	struct rhashtable ids;
 	struct quic_counts counts;
+	void (*notify)(struct quic_flows *fs, const struct quic_flow *flow,
+		       enum quic_nl_event event);
 };
 
 int quic_flows_init(struct quic_flows *fs, const struct sock *sk);
@@ -155,6 +160,14 @@ static inline unsigned int quic_flows_count(const struct quic_flows *fs)
 static inline bool quic_flows_many(const struct quic_flows *fs)
 {
 	return quic_flows_count(fs) > QUIC_FLOWS_CACHED;
+}
+
+static inline void quic_flow_notify(struct quic_flows *fs,
+				    const struct quic_flow *flow,
+				    enum quic_nl_event event)
+{
+	if (fs->notify)
+		fs->notify(fs, flow, event);
 }
 
 #endif /* _NET_QUIC_FLOW_H */

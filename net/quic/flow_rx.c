@@ -10,16 +10,8 @@
 
 #include "flow_rx.h"
 #include "net.h"
-#include "netlink.h"
 #include "offload.h"
 #include "trace.h"
-
-static const struct rhashtable_params quic_rx_matches_params = {
-	.head_offset = offsetof(struct quic_rx_match, node),
-	.key_offset = offsetof(struct quic_rx_match, tuple),
-	.key_len = sizeof_field(struct quic_rx_match, tuple),
-	.automatic_shrinking = true,
-};
 
 static const struct rhashtable_params quic_rx_ids_params = {
 	.head_offset = offsetof(struct quic_rx_flow, node),
@@ -62,65 +54,6 @@ void quic_rx_flow_put(struct quic_rx_flow *flow)
 	quic_charge_removed(&flow->charge);
 	INIT_RCU_WORK(&flow->rwork, quic_rx_flow_free_work);
 	queue_rcu_work(quic_crypto_wq, &flow->rwork);
-}
-
-/* Lengths that the match counts in */
-static struct quic_rx_lens *quic_rx_match_lens(struct quic_rx_flows *fs,
-					       const struct quic_tuple *tuple)
-{
-	return tuple->family == AF_UNSPEC ? &fs->any : &fs->peer;
-}
-
-static int quic_rx_match_add(struct quic_rx_flows *fs,
-			     struct quic_rx_flow *flow,
-			     const struct quic_tuple *tuple)
-{
-	struct quic_rx_lens *lens = quic_rx_match_lens(fs, tuple);
-	struct quic_rx_match *match;
-	int err;
-
-	if (flow->nr_matches >= QUIC_RX_MAX_MATCHES)
-		return -ENOSPC;
-	match = kzalloc_obj(*match, GFP_KERNEL_ACCOUNT);
-	if (!match)
-		return -ENOMEM;
-	match->tuple = *tuple;
-	match->flow = flow;
-	err = rhashtable_lookup_insert_fast(&fs->matches, &match->node,
-					    quic_rx_matches_params);
-	if (err) {
-		kfree(match);
-		/* The table is growing */
-		return err == -EBUSY ? -EAGAIN : err;
-	}
-	list_add(&match->list, &flow->matches);
-	flow->nr_matches++;
-	if (!lens->count[tuple->cid_len]++)
-		WRITE_ONCE(lens->map, lens->map | BIT(tuple->cid_len));
-	return 0;
-}
-
-static void quic_rx_match_remove(struct quic_rx_flows *fs,
-				 struct quic_rx_match *match)
-{
-	struct quic_rx_lens *lens = quic_rx_match_lens(fs, &match->tuple);
-	u8 len = match->tuple.cid_len;
-
-	rhashtable_remove_fast(&fs->matches, &match->node,
-			       quic_rx_matches_params);
-	list_del(&match->list);
-	match->flow->nr_matches--;
-	if (!--lens->count[len])
-		WRITE_ONCE(lens->map, lens->map & ~BIT(len));
-	kfree_rcu(match, rcu);
-}
-
-/* The caller holds quic_rx_flows.lock */
-static struct quic_rx_match *quic_rx_match_find(struct quic_rx_flows *fs,
-						const struct quic_tuple *tuple)
-{
-	return rhashtable_lookup_fast(&fs->matches, tuple,
-				      quic_rx_matches_params);
 }
 
 static bool quic_rx_matches_all(const struct quic_tuple *tuple)
@@ -210,7 +143,7 @@ static void quic_rx_flow_remove(struct quic_rx_flows *fs,
 {
 	struct quic_rx_match *match, *next;
 
-	quic_nl_notify_rx(fs, flow, QUIC_NL_DEL);
+	quic_rx_flow_notify(fs, flow, QUIC_NL_DEL);
 	list_for_each_entry_safe(match, next, &flow->matches, list)
 		quic_rx_match_remove(fs, match);
 	if (flow->id)
@@ -295,7 +228,7 @@ static int quic_rx_flow_add_gen(struct quic_rx_flows *fs,
 		return -EINVAL;
 	err = quic_rx_flow_set_key(flow, info);
 	if (!err)
-		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+		quic_rx_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	return err;
 }
 
@@ -382,7 +315,7 @@ static int quic_rx_flow_add_new(struct quic_rx_flows *fs,
 	}
 	QUIC_INC_STATS(fs->net, CURR_RX_SW);
 	QUIC_INC_STATS(fs->net, RX_SW);
-	quic_nl_notify_rx(fs, flow, QUIC_NL_ADD);
+	quic_rx_flow_notify(fs, flow, QUIC_NL_ADD);
 	return 0;
 }
 
@@ -438,7 +371,7 @@ static int quic_rx_alias_add_locked(struct quic_rx_flows *fs,
 		return match->flow == flow ? -EEXIST : -EADDRINUSE;
 	err = quic_rx_match_add(fs, flow, tuple);
 	if (!err)
-		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+		quic_rx_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	return err;
 }
 
@@ -479,7 +412,7 @@ static int quic_rx_flow_del_gen(struct quic_rx_flows *fs,
 	spin_unlock(&flow->lock);
 	if (mine) {
 		quic_rx_flow_retire(flow, key);
-		quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+		quic_rx_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	}
 	quic_rx_key_put(key);
 	return mine ? 0 : -ENOKEY;
@@ -499,7 +432,7 @@ static int quic_rx_flow_del_alias(struct quic_rx_flows *fs,
 	flow = match->flow;
 	quic_rx_match_remove(fs, match);
 	quic_offload_rx_unmatch(flow, tuple->cid, tuple->cid_len);
-	quic_nl_notify_rx(fs, flow, QUIC_NL_UPDATE);
+	quic_rx_flow_notify(fs, flow, QUIC_NL_UPDATE);
 	return 0;
 }
 
@@ -622,57 +555,6 @@ int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 		quic_rx_flow_describe(flow, info);
 	mutex_unlock(&fs->lock);
 	return flow ? 0 : -ENOENT;
-}
-
-/* One length of connection IDs: first with the source, then with any */
-static const struct quic_rx_match *
-quic_rx_match_len(struct quic_rx_flows *fs, struct quic_tuple *tuple)
-{
-	u32 bit = BIT(tuple->cid_len);
-	const struct quic_rx_match *match = NULL;
-
-	if (READ_ONCE(fs->peer.map) & bit)
-		match = rhashtable_lookup(&fs->matches, tuple,
-					  quic_rx_matches_params);
-	if (match || !(READ_ONCE(fs->any.map) & bit))
-		return match;
-	quic_tuple_clear_dst(tuple);
-	return rhashtable_lookup(&fs->matches, tuple, quic_rx_matches_params);
-}
-
-/**
- * quic_rx_match - find the most specific match of a packet
- * @fs: flows of the socket
- * @src: source of the packet
- * @cid: what follows the first byte
- * @len: bytes that can be read at @cid
- *
- * Short headers do not say how long their connection ID is: all lengths in use
- * are tried, the longest one first.
- *
- * Context: any, the caller holds rcu_read_lock().
- * Return: the match, or NULL.
- */
-const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,
-					  const struct quic_tuple *src,
-					  const u8 *cid, unsigned int len)
-{
-	const struct quic_rx_match *match = NULL;
-	u32 lens = quic_rx_cid_lens(fs);
-	struct quic_tuple tuple;
-	u8 cid_len;
-
-	while (lens && !match) {
-		cid_len = fls(lens) - 1;
-		lens &= ~BIT(cid_len);
-		if (cid_len > len)
-			continue;
-		tuple = *src;
-		tuple.cid_len = cid_len;
-		memcpy(tuple.cid, cid, cid_len);
-		match = quic_rx_match_len(fs, &tuple);
-	}
-	return match;
 }
 
 /**
@@ -798,12 +680,12 @@ int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk)
 	fs->net = sock_net(sk);
 	mutex_init(&fs->lock);
 	INIT_LIST_HEAD(&fs->list);
-	err = rhashtable_init(&fs->matches, &quic_rx_matches_params);
+	err = quic_rx_matches_init(fs);
 	if (err)
 		return err;
 	err = rhashtable_init(&fs->ids, &quic_rx_ids_params);
 	if (err)
-		rhashtable_destroy(&fs->matches);
+		quic_rx_matches_destroy(fs);
 	return err;
 }
 
@@ -817,5 +699,5 @@ int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk)
 void quic_rx_flows_destroy(struct quic_rx_flows *fs)
 {
 	rhashtable_destroy(&fs->ids);
-	rhashtable_destroy(&fs->matches);
+	quic_rx_matches_destroy(fs);
 }

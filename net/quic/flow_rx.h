@@ -16,6 +16,7 @@
 #include "charge.h"
 #include "diag.h"
 #include "key_rx.h"
+#include "net.h"
 #include "offload_slot.h"
 #include "tuple.h"
 
@@ -158,6 +159,8 @@ struct quic_rx_lens {
  * @any: lengths of connection IDs in matches with any source
  * @peer: the same with a certain source
  * @counts: counters
+ * @notify: tells listeners of an event; NULL for nobody. The caller holds @lock.
+ *	    Context: process, sleeps
  */
 struct quic_rx_flows {
 	const struct sock *sk;
@@ -170,6 +173,8 @@ struct quic_rx_flows {
 	struct quic_rx_lens any;
 	struct quic_rx_lens peer;
 	struct quic_counts counts;
+	void (*notify)(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
+		       enum quic_nl_event event);
 };
 
 /**
@@ -189,6 +194,20 @@ struct quic_rx_keys {
 	unsigned int fresh[QUIC_RX_SLOTS];
 };
 
+/* match_rx.c */
+int quic_rx_matches_init(struct quic_rx_flows *fs);
+void quic_rx_matches_destroy(struct quic_rx_flows *fs);
+int quic_rx_match_add(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
+		      const struct quic_tuple *tuple);
+void quic_rx_match_remove(struct quic_rx_flows *fs,
+			  struct quic_rx_match *match);
+struct quic_rx_match *quic_rx_match_find(struct quic_rx_flows *fs,
+					 const struct quic_tuple *tuple);
+const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,
+					  const struct quic_tuple *src,
+					  const u8 *cid, unsigned int len);
+
+/* flow_rx.c */
 int quic_rx_flows_init(struct quic_rx_flows *fs, const struct sock *sk);
 void quic_rx_flows_destroy(struct quic_rx_flows *fs);
 int quic_rx_flow_add(struct quic_rx_flows *fs, struct quic_tuple *tuple,
@@ -201,9 +220,6 @@ void quic_rx_flow_del_all(struct quic_rx_flows *fs);
 void quic_rx_flow_describe(struct quic_rx_flow *flow, struct quic_info *info);
 int quic_rx_flow_info(struct quic_rx_flows *fs, struct quic_tuple *tuple,
 		      struct quic_info *info);
-const struct quic_rx_match *quic_rx_match(struct quic_rx_flows *fs,
-					  const struct quic_tuple *src,
-					  const u8 *cid, unsigned int len);
 struct quic_rx_flow *quic_rx_flow_get(struct quic_rx_flows *fs,
 				      const struct quic_tuple *src,
 				      const u8 *cid, unsigned int *len);
@@ -240,6 +256,14 @@ static inline bool quic_rx_flow_expired(const struct quic_rx_flow *flow,
 					unsigned int more)
 {
 	return atomic64_read(&flow->failed) + more >= flow->limit;
+}
+
+static inline void quic_rx_flow_notify(struct quic_rx_flows *fs,
+				       struct quic_rx_flow *flow,
+				       enum quic_nl_event event)
+{
+	if (fs->notify)
+		fs->notify(fs, flow, event);
 }
 
 #endif /* _NET_QUIC_FLOW_RX_H */

@@ -17,7 +17,11 @@ static struct udp_ulp *quic_ulp_init(struct sock *sk)
 {
 	struct quic_sock *qs = quic_sock_alloc(sk);
 
-	return IS_ERR(qs) ? ERR_CAST(qs) : &qs->ulp;
+	if (IS_ERR(qs))
+		return ERR_CAST(qs);
+	qs->tx.notify = quic_nl_notify_tx;
+	qs->rx.notify = quic_nl_notify_rx;
+	return &qs->ulp;
 }
 
 static void quic_ulp_release(struct udp_ulp *ulp)

@@ -84,6 +84,21 @@ struct quic_limit {
 };
 
 /**
+ * enum quic_nl_event - what listeners are told
+ * @QUIC_NL_ADD: a flow is new
+ * @QUIC_NL_UPDATE: a flow was given another key or match, or lost one, by an
+ *		    option
+ * @QUIC_NL_DEL: a flow is removed
+ * @QUIC_NL_LIMIT: a flow is near a limit, see quic_limit_near()
+ */
+enum quic_nl_event {
+	QUIC_NL_ADD,
+	QUIC_NL_UPDATE,
+	QUIC_NL_DEL,
+	QUIC_NL_LIMIT,
+};
+
+/**
  * struct quic_crypto_net - state of a network namespace
  * @mib: counters, shown in /proc/net/quic_stat
  * @limits: of each resource

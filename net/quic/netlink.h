@@ -5,25 +5,12 @@
 #ifndef _NET_QUIC_NETLINK_H
 #define _NET_QUIC_NETLINK_H
 
+#include "net.h"
+
 struct quic_flow;
 struct quic_flows;
 struct quic_rx_flow;
 struct quic_rx_flows;
-
-/**
- * enum quic_nl_event - what listeners are told
- * @QUIC_NL_ADD: a flow is new
- * @QUIC_NL_UPDATE: a flow was given another key or match, or lost one, by an
- *		    option
- * @QUIC_NL_DEL: a flow is removed
- * @QUIC_NL_LIMIT: a flow is near a limit, see quic_limit_near()
- */
-enum quic_nl_event {
-	QUIC_NL_ADD,
-	QUIC_NL_UPDATE,
-	QUIC_NL_DEL,
-	QUIC_NL_LIMIT
-};
 
 void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
 		       enum quic_nl_event event);

@@ -17,8 +17,8 @@
 #include <net/quic_core.h>
 #include <net/sock.h>
 
-#include "flow.h"
-#include "flow_rx.h"
+#include "charge.h"
+#include "key_rx.h"
 #include "net.h"
 #include "offload.h"
 #include "trace.h"
@@ -295,7 +295,14 @@ void quic_offload_resync(struct quic_offload *offload, u64 next_pkt_num)
 	quic_offload_queue(offload);
 }
 
-static void quic_offload_key_done(struct quicdev_key *qkey, int err)
+/**
+ * quic_offload_key_done - &quicdev_key_ops.done of both directions
+ * @qkey: key
+ * @err: 0 or a negative error
+ *
+ * Context: any.
+ */
+void quic_offload_key_done(struct quicdev_key *qkey, int err)
 {
 	struct quic_offload *o = quic_offload_of(qkey);
 
@@ -311,17 +318,16 @@ static void quic_offload_key_done(struct quicdev_key *qkey, int err)
 	quic_offload_count(o, quic_offload_mibs[qkey->direction].added, 1);
 }
 
-static void quic_offload_key_stop(struct quicdev_key *qkey)
+/**
+ * quic_offload_key_stop - &quicdev_key_ops.stop of both directions
+ * @qkey: key
+ *
+ * Context: any.
+ */
+void quic_offload_key_stop(struct quicdev_key *qkey)
 {
 	quic_offload_stop(quic_offload_of(qkey), QUIC_OFFLOAD_STOP_KEY);
 }
-
-static const struct quicdev_key_ops quic_offload_key_ops = {
-	.skb	= &quic_offload_rx_skb_ops,
-	.opened	= quic_offload_rx_opened,
-	.done	= quic_offload_key_done,
-	.stop	= quic_offload_key_stop,
-};
 
 /**
  * quic_offload_alloc - prepare to offer a key to a device
@@ -333,7 +339,7 @@ static const struct quicdev_key_ops quic_offload_key_ops = {
  *
  * Context: process; the caller holds rcu_read_lock().
  * Return: an offload to be passed to quic_offload_offer() when it has the key,
- * with a reference, and a description of it; or NULL.
+ * with a reference, its operations and a description of it; or NULL.
  */
 struct quic_offload *quic_offload_alloc(struct sock *sk,
 					struct quic_offload_flow **oflow,
@@ -365,7 +371,6 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 	o->net = get_net_track(net, &o->ns_tracker, GFP_ATOMIC);
 	spin_lock_init(&o->lock);
 	INIT_LIST_HEAD(&o->list);
-	o->qkey.ops = &quic_offload_key_ops;
 	o->qkey.cookie = o->flow->cookie;
 	return o;
 

@@ -199,6 +199,8 @@ void quic_offload_skb_put(struct quicdev_key *qkey);
 void quic_offload_put(struct quic_offload *offload);
 void quic_offload_stop(struct quic_offload *offload,
 		       enum quic_offload_stop why);
+void quic_offload_key_done(struct quicdev_key *qkey, int err);
+void quic_offload_key_stop(struct quicdev_key *qkey);
 void quic_offload_resync(struct quic_offload *offload, u64 next_pkt_num);
 struct quic_offload *quic_offload_get(const struct quic_offload_slot *slot,
 				      const struct quic_key *key,
@@ -229,6 +231,7 @@ struct sk_buff *quic_offload_validate(struct sk_buff *skb,
 
 /* offload_rx.c */
 extern const struct quic_skb_ext_ops quic_offload_rx_skb_ops;
+extern const struct quicdev_key_ops quic_offload_rx_key_ops;
 bool quic_offload_rx_opened(struct quicdev_key *qkey);
 void quic_offload_rx_flow_free(struct quic_rx_flow *flow);
 void quic_offload_rx_drop(struct quic_rx_flow *flow,

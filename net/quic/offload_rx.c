@@ -291,6 +291,7 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 				     flow->charge.user, netdev);
 	if (!offload)
 		return;
+	offload->qkey.ops = &quic_offload_rx_key_ops;
 	quic_rx_key_id_hold(key);
 	offload->rx_key = key;
 	offload->counts = &seen->fs->counts;
@@ -625,4 +626,11 @@ const struct quic_skb_ext_ops quic_offload_rx_skb_ops = {
 	.validate	= quic_offload_rx_validate,
 	.encrypt	= quic_offload_rx_refuse,
 	.deliver	= quic_offload_rx_deliver,
+};
+
+const struct quicdev_key_ops quic_offload_rx_key_ops = {
+	.skb	= &quic_offload_rx_skb_ops,
+	.opened	= quic_offload_rx_opened,
+	.done	= quic_offload_key_done,
+	.stop	= quic_offload_key_stop,
 };

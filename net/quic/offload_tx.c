@@ -137,6 +137,11 @@ static void quic_offload_describe(struct quic_offload *offload,
 		qkey->daddr = ipv6_hdr(b->skb)->daddr;
 }
 
+static const struct quicdev_key_ops quic_offload_tx_key_ops = {
+	.done	= quic_offload_key_done,
+	.stop	= quic_offload_key_stop,
+};
+
 /* Offer the key of a slot to the device. The caller holds rcu_read_lock(). */
 static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 			     struct quic_key *key, const struct quic_batch *b,
@@ -149,6 +154,7 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 				     netdev);
 	if (!offload)
 		return;
+	offload->qkey.ops = &quic_offload_tx_key_ops;
 	quic_key_hold(key);
 	offload->key = key;
 	offload->counts = &quic_sock_of(sk)->tx.counts;

@@ -3,6 +3,7 @@
  * QUIC packet protection: protect a batch of packets in place
  */
 
+#include <linux/overflow.h>
 #include <linux/skbuff.h>
 #include <net/quic.h>
 
@@ -51,15 +52,21 @@ static int quic_seal_headers(struct quic_op *op)
  */
 int quic_seal(const struct quic_prot *prot, struct quic_batch *b)
 {
-	struct quic_op *op;
+	DEFINE_RAW_FLEX(struct quic_op, one, req, QUIC_OP_ONE_SIZE);
+	struct quic_op *op = one;
 	int err;
 
-	op = quic_op_alloc(prot, 1, b);
-	if (!op)
-		return -ENOMEM;
+	if (!quic_op_init_one(one, prot, b)) {
+		op = quic_op_alloc(prot, 1, b);
+		if (!op)
+			return -ENOMEM;
+	}
 	err = prot->cipher->seal(op);
 	if (!err)
 		err = quic_seal_headers(op);
-	quic_op_free(op);
+	if (op == one)
+		quic_op_wipe(op);
+	else
+		quic_op_free(op);
 	return err;
 }
