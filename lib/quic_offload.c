@@ -155,7 +155,8 @@ static void probe_kernel(void)
 	kernel_state = err ? MISSING : PRESENT;
 	if (err)
 		fprintf(stderr,
-			"quic_offload: not in this kernel (%s%s), the library seals and opens its packets\n",
+			"quic_offload: not in this kernel (%s%s), "
+			"the library seals and opens its packets\n",
 			strerror(-err),
 			err == -ENOENT ? ", is quic_crypto loaded?" : "");
 }
@@ -458,7 +459,8 @@ void give_up(struct side *side, int err)
 	side->off = true;
 	if (!(*count)++)
 		fprintf(stderr,
-			"quic_offload: a connection was refused (%s), the library %s its packets\n",
+			"quic_offload: a connection was refused (%s), "
+			"the library %s its packets\n",
 			strerror(err), sends ? "seals" : "opens");
 }
 

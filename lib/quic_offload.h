@@ -18,7 +18,7 @@
 #include "quic_uapi.h"
 
 #define N_GENS		4	/* generations kept: old, current, next */
-#define N_MATCHES	16	/* connection IDs of ours that the kernel gets */
+#define N_MATCHES	16	/* own connection IDs that the kernel gets */
 #define N_BUCKETS	1024
 #define MAX_DGRAM	65535
 
@@ -58,7 +58,7 @@ struct conn {
 	ngtcp2_crypto_cipher hp;
 	size_t key_len;
 	uint16_t cipher_type;
-	uint32_t flow_id;		/* of both flows, whatever the address */
+	uint32_t flow_id;		/* of both flows, for any address */
 	struct side tx, rx;
 
 	bool left;			/* the last packet was left unsealed */
@@ -93,12 +93,12 @@ struct stats {
 	unsigned long rx_bytes;
 	unsigned long rx_max_batch;
 	unsigned long rx_status[QUIC_RX_NOT_TRIED + 1];
-	unsigned long rx_no_element;	/* datagrams the kernel says nothing of */
+	unsigned long rx_no_element;	/* datagrams without a quic_rx_packet */
 	unsigned long rx_lost_packets;	/* nobody knows where they end */
 	unsigned long rx_used_packets;	/* opened by the kernel, and taken */
 	unsigned long rx_stray_packets;	/* ... but not for this connection */
-	unsigned long rx_refused_packets;	/* ... with another key or number */
-	unsigned long rx_library_packets;	/* 1-RTT, opened in the callback */
+	unsigned long rx_refused_packets; /* ... with another key or number */
+	unsigned long rx_library_packets; /* 1-RTT, opened in the callback */
 	unsigned long rx_failed_packets;	/* ... that did not open */
 };
 

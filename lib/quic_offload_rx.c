@@ -213,8 +213,8 @@ static bool rx_lost(const struct conn *conn, const uint8_t *pkt, size_t len)
 }
 
 /*
- * ngtcp2 has read a packet: look where it came from, and how. Only a packet that
- * is authentic moves the flow: anybody can send the connection ID anywhere.
+ * ngtcp2 has read a packet: look where it came from, and how. Only an authentic
+ * packet moves the flow: anybody can send the connection ID anywhere.
  */
 static void rx_follow(struct conn *conn, const uint8_t *pkt, size_t len,
 		      bool is_open)
@@ -222,7 +222,8 @@ static void rx_follow(struct conn *conn, const uint8_t *pkt, size_t len,
 	bool no_flow = !is_open && last_no_flow && !(pkt[0] & 0x80);
 	struct side *rx = &conn->rx;
 
-	if (!rx->direction || rx->off || last_fd < 0 || last_fd >= MAX_SOCKETS ||
+	if (!rx->direction || rx->off ||
+	    last_fd < 0 || last_fd >= MAX_SOCKETS ||
 	    !ngtcp2_conn_get_handshake_completed(conn->ng))
 		return;
 	if (rx->sock.fd < 0 ||
@@ -467,10 +468,11 @@ int ngtcp2_conn_read_pkt_versioned(ngtcp2_conn *ng, const ngtcp2_path *path,
 				   ngtcp2_tstamp ts)
 {
 	struct conn *conn;
-	int found, ret;
+	int found = 0, ret;
 
 	pthread_mutex_lock(&lock);
-	found = last_seq ? feed_begin(map_get(&conn_by_ng, ng), pkt, pktlen) : 0;
+	if (last_seq)
+		found = feed_begin(map_get(&conn_by_ng, ng), pkt, pktlen);
 	stats.rx_stray_packets += found < 0;
 	pthread_mutex_unlock(&lock);
 	if (found < 0)

@@ -370,6 +370,27 @@ static enum what_next refused(struct packet *pkt, int err, bool retried)
 	}
 }
 
+/* Give the kernel the keys of a batch, if it needs them, and make the call. */
+static int batch_prepare(struct packet *first, int fd, const struct msghdr *msg,
+			 struct qk_tx_call *call)
+{
+	struct qk_batch batch = {
+		.number = first->number,
+		.flow_id = first->key->conn->flow_id,
+		.cid_len = first->cid_len,
+	};
+	int err;
+
+	err = flow_get(first, fd);
+	if (!err)
+		err = qk_send_prepare(call, &first->key->side->sock, &batch,
+				      msg);
+	/* Not now: that is for the next packets to try. */
+	if (err && err != -ENOKEY && qk_add_todo(err) != QK_RETRY)
+		give_up(first->key->side, -err);
+	return err;
+}
+
 /* Let the kernel seal, and do it here if it will not. Called locked. */
 static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 			  struct batch *b)
@@ -381,22 +402,9 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 	ssize_t ret;
 
 	while (what == AGAIN) {
-		struct qk_batch batch = {
-			.number = first->number,
-			.flow_id = first->key->conn->flow_id,
-			.cid_len = first->cid_len,
-		};
-
-		err = flow_get(first, fd);
-		if (!err)
-			err = qk_send_prepare(&call, &first->key->side->sock,
-					      &batch, msg);
-		if (err) {
-			/* Not now: that is for the next packets to try. */
-			if (err != -ENOKEY && qk_add_todo(err) != QK_RETRY)
-				give_up(first->key->side, -err);
+		err = batch_prepare(first, fd, msg, &call);
+		if (err)
 			break;
-		}
 		pthread_mutex_unlock(&lock);
 
 		ret = REAL(sendmsg)(fd, &call.msg, flags);

@@ -205,9 +205,9 @@ static bool try_number(struct conn *conn, uint64_t number, const uint8_t *hdr,
 }
 
 /*
- * Is this a packet of exactly @len bytes? One that others have overtaken, by more
- * than half of what its truncated number can tell, has a number of the window
- * before: RFC 9000 A.3. No receiver opens that, but it is sealed.
+ * Is this a packet of exactly @len bytes? One that others have overtaken, by
+ * more than half of what its truncated number can tell, has a number of the
+ * window before: RFC 9000 A.3. No receiver opens that, but it is sealed.
  */
 static bool try_open(struct conn *conn, size_t cid_len, const uint8_t *pkt,
 		     size_t len)
@@ -365,6 +365,37 @@ static bool is_padding(const uint8_t *p, const uint8_t *end)
 	return p == end;
 }
 
+/* Length of the 1-RTT packet at @p, 0 if no key of the capture opens it */
+static size_t short_len(struct path *path, const uint8_t *p,
+			const uint8_t *end)
+{
+	size_t n = 0;
+
+	if (path->conn)
+		n = open_len(path->conn, path->cid_len, &path->stride, p,
+			     end - p);
+	if (!n)
+		n = open_new(path, p, end - p);
+	if (n) {
+		n_short++;
+		n_bytes += n;
+	}
+	return n;
+}
+
+/* @p: what does not open, the rest of a datagram of @len bytes */
+static void report_bad(const uint8_t *p, const uint8_t *end, size_t len)
+{
+	size_t i;
+
+	if (n_bad++ >= 5)
+		return;
+	printf("not opened: %zu of %zu bytes:", (size_t)(end - p), len);
+	for (i = 0; i < 32 && p + i < end; i++)
+		printf(" %02x", p[i]);
+	printf("\n");
+}
+
 static void datagram(struct path *path, const uint8_t *p, size_t len)
 {
 	const uint8_t *start = p, *end = p + len;
@@ -379,27 +410,11 @@ static void datagram(struct path *path, const uint8_t *p, size_t len)
 			n = long_len(p, end, path);
 			n_long++;
 		} else {
-			n = path->conn ? open_len(path->conn, path->cid_len,
-						  &path->stride, p, end - p) :
-					 0;
-			if (!n)
-				n = open_new(path, p, end - p);
-			if (n) {
-				n_short++;
-				n_bytes += n;
-				in_this++;
-			}
+			n = short_len(path, p, end);
+			in_this += !!n;
 		}
 		if (!n) {
-			size_t i;
-
-			if (n_bad++ < 5) {
-				printf("not opened: %zu of %zu bytes:",
-				       (size_t)(end - p), len);
-				for (i = 0; i < 32 && p + i < end; i++)
-					printf(" %02x", p[i]);
-				printf("\n");
-			}
+			report_bad(p, end, len);
 			break;
 		}
 		p += n;
@@ -493,51 +508,61 @@ static uint32_t get32(const uint8_t *p, bool swap)
 	return swap ? __builtin_bswap32(v) : v;
 }
 
-int main(int argc, char **argv)
+/* The header of a capture: false, and a message, if this program cannot read
+ * the frames that follow
+ */
+static bool read_header(FILE *f, const char *name, bool *swap,
+			uint32_t *linktype)
 {
-	static uint8_t buf[1 << 19];
-	unsigned long updates = 0;
 	uint8_t hdr[24];
-	uint32_t linktype, magic;
-	bool swap;
-	FILE *f;
-	size_t i;
+	uint32_t magic;
 
-	of_client = argc == 5 && !strcmp(argv[4], "client");
-	if (argc != 4 && !of_client) {
-		fprintf(stderr, "usage: %s capture.pcap keylog port [client]\n",
-			argv[0]);
-		return 2;
-	}
-	read_keylog(argv[2]);
-	f = fopen(argv[1], "r");
 	if (!f || fread(hdr, 24, 1, f) != 1) {
-		fprintf(stderr, "%s: %s\n", argv[1], strerror(errno));
-		return 1;
+		fprintf(stderr, "%s: %s\n", name, strerror(errno));
+		return false;
 	}
 	magic = get32(hdr, false);
-	swap = magic != 0xa1b2c3d4 && magic != 0xa1b23c4d;
-	linktype = get32(hdr + 20, swap);
-	if (linktype != 1 && linktype != 101) {
-		fprintf(stderr, "%s: link type %u not known\n", argv[1],
-			linktype);
-		return 1;
-	}
-	while (fread(hdr, 16, 1, f) == 1) {
-		uint32_t len = get32(hdr + 8, swap);
+	*swap = magic != 0xa1b2c3d4 && magic != 0xa1b23c4d;
+	*linktype = get32(hdr + 20, *swap);
+	if (*linktype == 1 || *linktype == 101)
+		return true;
+	fprintf(stderr, "%s: link type %u not known\n", name, *linktype);
+	return false;
+}
 
+static bool read_capture(const char *name, unsigned int port)
+{
+	static uint8_t buf[1 << 19];
+	FILE *f = fopen(name, "r");
+	uint32_t linktype, len;
+	uint8_t hdr[16];
+	bool swap;
+
+	if (!read_header(f, name, &swap, &linktype))
+		return false;
+	while (fread(hdr, 16, 1, f) == 1) {
+		len = get32(hdr + 8, swap);
 		if (len > sizeof(buf) || fread(buf, len, 1, f) != 1)
 			break;
 		if (len < get32(hdr + 12, swap)) {
 			fprintf(stderr, "%s: cut short, use tcpdump -s 0\n",
-				argv[1]);
-			return 1;
+				name);
+			return false;
 		}
-		frame(buf, len, linktype, atoi(argv[3]));
+		frame(buf, len, linktype, port);
 	}
 	fclose(f);
+	return true;
+}
+
+static void print_counters(void)
+{
+	unsigned long updates = 0;
+	size_t i;
+
 	for (i = 0; i < n_conns; i++) {
-		printf("# connection %zu: %s%s, %lu packets, %llu key updates\n",
+		printf("# connection %zu: %s%s, %lu packets, "
+		       "%llu key updates\n",
 		       i + 1, ciphers[conns[i].cipher].name,
 		       conns[i].v2 ? " QUICv2" : "", conns[i].packets,
 		       (unsigned long long)conns[i].newest);
@@ -555,5 +580,19 @@ int main(int argc, char **argv)
 	printf("wire_gso_datagrams %lu\n", n_gso);
 	printf("wire_max_packets_per_datagram %lu\n", max_gso);
 	printf("wire_max_datagram %lu\n", max_payload);
+}
+
+int main(int argc, char **argv)
+{
+	of_client = argc == 5 && !strcmp(argv[4], "client");
+	if (argc != 4 && !of_client) {
+		fprintf(stderr, "usage: %s capture.pcap keylog port [client]\n",
+			argv[0]);
+		return 2;
+	}
+	read_keylog(argv[2]);
+	if (!read_capture(argv[1], atoi(argv[3])))
+		return 1;
+	print_counters();
 	return !n_short || n_bad || n_reused;
 }

@@ -39,7 +39,7 @@
 #include "bench.h"
 
 #define RING		16	/* buffers that MSG_ZEROCOPY takes turns with */
-#define KEY_PACKETS	(1 << 21)	/* before a key update: AES-CCM's limit */
+#define KEY_PACKETS	(1 << 21)	/* per key, what AES-CCM allows */
 
 #define LIMIT_FILE	"/sys/kernel/debug/quic_limit"
 #define LIMIT_MASKS	(1 << 17)	/* where they are in that file */
@@ -403,7 +403,8 @@ static void *worker_run(void *arg)
 
 /* Modes */
 
-static void mode_parse(struct mode *m, const char *name)
+/* @p: the name without prefix and suffixes */
+static void mode_how(struct mode *m, const char *p)
 {
 	static const struct {
 		const char *name;
@@ -422,9 +423,26 @@ static void mode_parse(struct mode *m, const char *name)
 		{ "device", KERNEL, true },
 		{ "device-flowid", FLOWID, true },
 	};
+	size_t i;
+
+	if (!strncmp(p, "user-", 5)) {
+		m->how = USER;
+		m->lib = mode_lib(p + 5);
+		return;
+	}
+	for (i = 0; strcmp(p, modes[i].name); )
+		if (++i == sizeof(modes) / sizeof(*modes))
+			die("no such mode: %s", m->name);
+	m->how = modes[i].how;
+	m->device = modes[i].device;
+	if (m->zerocopy && m->how != PLAIN)
+		die("%s: not with zerocopy", m->name);
+}
+
+static void mode_parse(struct mode *m, const char *name)
+{
 	char p[sizeof(m->name)];
 	bool there;
-	size_t i;
 
 	if (strlen(name) >= sizeof(p))
 		die("no such mode: %s", name);
@@ -436,18 +454,7 @@ static void mode_parse(struct mode *m, const char *name)
 	m->flows = mode_suffix(p, "/1") ? 1 : opt.flows / opt.threads;
 	there = mode_suffix(p, "@device");
 	m->zerocopy = mode_suffix(p, "+zerocopy");
-	if (!strncmp(p, "user-", 5)) {
-		m->how = USER;
-		m->lib = mode_lib(p + 5);
-	} else {
-		for (i = 0; strcmp(p, modes[i].name); )
-			if (++i == sizeof(modes) / sizeof(*modes))
-				die("no such mode: %s", name);
-		m->how = modes[i].how;
-		m->device = modes[i].device;
-		if (m->zerocopy && m->how != PLAIN)
-			die("%s: not with zerocopy", name);
-	}
+	mode_how(m, p);
 	if (there && (in_kernel(m) || in_loop(m) || m->how == SYSCALL))
 		die("no such mode: %s", name);
 	if (m->receive && (in_loop(m) || m->how == BYPASS || m->zerocopy ||
@@ -570,21 +577,60 @@ static void limit_verify(const struct mode *m)
 	free(got);
 }
 
+/* A socket on the loopback device, with its address in @to */
+static int verify_socket(const struct mode *m, struct sockaddr_storage *to)
+{
+	struct timeval tv = { .tv_sec = 5 };
+	socklen_t len = sizeof(*to);
+	int size = 1 << 21, rx;
+
+	addr_parse(to, m->to->ss_family == AF_INET ? "127.0.0.1" : "::1");
+	((struct sockaddr_in *)to)->sin_port = 0;	/* sin6_port, too */
+	rx = socket(to->ss_family, SOCK_DGRAM, 0);
+	if (rx < 0 || bind(rx, (void *)to, addr_len(to)) ||
+	    getsockname(rx, (void *)to, &len) ||
+	    setsockopt(rx, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
+		die("loopback socket: %m");
+	setsockopt(rx, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return rx;
+}
+
+/* The batch that the next call of @w is going to seal */
+static uint8_t *verify_plain(const struct worker *w, const struct flow *f)
+{
+	size_t stride = pkt_stride(w->mode);
+	uint8_t *plain = xcalloc(opt.batch, opt.size);
+	unsigned int i;
+
+	for (i = 0; i < opt.batch; i++)
+		memcpy(plain + i * opt.size, w->buf + i * stride, stride);
+	pkt_headers(f, plain, opt.size);
+	return plain;
+}
+
+static uint8_t *verify_recv(const struct mode *m, int rx)
+{
+	uint8_t *got = xcalloc(opt.batch, opt.size + 1);
+	unsigned int i;
+
+	for (i = 0; i < opt.batch; i++)
+		if (recv(rx, got + i * opt.size, opt.size + 1, 0) !=
+		    (ssize_t)opt.size)
+			die("%s: packet %u of %u did not arrive", m->name, i,
+			    opt.batch);
+	return got;
+}
+
 /*
  * Send one batch to a socket of our own, by the very socket that is going to
  * be measured, and compare what comes with what the other libraries make of it.
  */
 static void mode_verify(const struct mode *m)
 {
-	struct timeval tv = { .tv_sec = 5 };
-	socklen_t len = sizeof(struct sockaddr_storage);
-	size_t stride = pkt_stride(m);
 	struct sockaddr_storage to;
 	uint8_t *plain, *got;
-	int size = 1 << 21;
 	struct worker w;
 	struct flow f;
-	unsigned int i;
 	int rx;
 
 	if (m->how == SYSCALL)
@@ -594,15 +640,7 @@ static void mode_verify(const struct mode *m)
 		return;
 	}
 
-	addr_parse(&to, m->to->ss_family == AF_INET ? "127.0.0.1" : "::1");
-	((struct sockaddr_in *)&to)->sin_port = 0;	/* sin6_port, too */
-	rx = socket(to.ss_family, SOCK_DGRAM, 0);
-	if (rx < 0 || bind(rx, (void *)&to, addr_len(&to)) ||
-	    getsockname(rx, (void *)&to, &len) ||
-	    setsockopt(rx, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)))
-		die("loopback socket: %m");
-	setsockopt(rx, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-
+	rx = verify_socket(m, &to);
 	flow_init(&f, m->how == FLOWID ? UINT32_MAX : 0);
 	f.pn = FIRST_PN;
 	if (m->how == USER)
@@ -611,19 +649,10 @@ static void mode_verify(const struct mode *m)
 		flow_opt(&f, m->fd[0], UDP_QUIC_ADD_TX_CONNECTION, &to);
 	worker_init(&w, m, m->fd[0], &f, 1, &to, 1);
 
-	plain = xcalloc(opt.batch, opt.size);
-	for (i = 0; i < opt.batch; i++)
-		memcpy(plain + i * opt.size, w.buf + i * stride, stride);
-	pkt_headers(&f, plain, opt.size);
+	plain = verify_plain(&w, &f);
 	worker_call(&w);
 	f.pn -= opt.batch;
-
-	got = xcalloc(opt.batch, opt.size + 1);
-	for (i = 0; i < opt.batch; i++)
-		if (recv(rx, got + i * opt.size, opt.size + 1, 0) !=
-		    (ssize_t)opt.size)
-			die("%s: packet %u of %u did not arrive", m->name, i,
-			    opt.batch);
+	got = verify_recv(m, rx);
 	if (sealed(m))
 		verify_like(m, &f, plain, got);
 	else if (memcmp(plain, got, opt.batch * opt.size))
@@ -726,8 +755,8 @@ static struct times mode_round(const struct mode *m, struct worker *w,
 	dev = counter("QuicTxDevicePackets") - dev;
 	/* software may have sealed until the device had a new key */
 	if (sw + dev != want || (m->device ? dev < want / 100 * 99 : dev))
-		die("%s: of %lu packets, %lu sealed by software, %lu by the device",
-		    m->name, want, sw, dev);
+		die("%s: of %lu packets, %lu sealed by software, "
+		    "%lu by the device", m->name, want, sw, dev);
 	return t;
 }
 
@@ -743,21 +772,12 @@ static struct times run_round(const struct mode *m, struct worker *w,
 	return m->receive ? recv_round(m, calls) : mode_round(m, w, calls);
 }
 
-static void measure(struct mode *m, unsigned int n)
+/* Sockets, flows and threads of all modes, and a batch of each mode */
+static void measure_init(struct mode *m, unsigned int n, struct worker **w)
 {
-	const struct mode *less = opt.less ? mode_find(m, n, opt.less) : NULL;
-	const struct mode *ref = less == &m[0] ? &m[n - 1] : &m[0];
-	unsigned long calls = opt.calls, packets;
-	unsigned int unit = opt.threads * opt.msgs;
 	int cpu[MAX_THREADS];
-	struct worker *w[MAX_MODES];
-	unsigned int i, t, r;
-	double off;
+	unsigned int i, t;
 
-	if (opt.ref)
-		ref = mode_find(m, n, opt.ref);
-	if (ref == less)
-		die("%s is all that is measured", less->name);
 	for (t = 0; t < opt.threads; t++)
 		cpu[t] = worker_cpu(t);
 	for (i = 0; i < n; i++) {
@@ -776,23 +796,27 @@ static void measure(struct mode *m, unsigned int n)
 		}
 	}
 	fprintf(stderr, "quic_bench: all modes do what they are to do\n");
+}
 
-	/* warm up; and calls that take opt.ms milliseconds of the reference */
-	for (i = 0; i < n; i++)
-		run(&m[i], w[i], 10 * unit);
+/* Calls of a round: those of -n, or what takes @ref opt.ms milliseconds */
+static unsigned long measure_calls(const struct mode *ref, struct worker *w)
+{
+	unsigned int unit = opt.threads * opt.msgs;
+	unsigned long calls = opt.calls;
+	uint64_t ns = 0;
+
 	if (!calls) {
-		uint64_t ns = 0;
-
 		for (calls = 4 * unit; ns < NSEC / 20; calls *= 2)
-			ns = run(ref, w[ref - m], calls).cpu;
+			ns = run(ref, w, calls).cpu;
 		calls = calls / 2 * (double)opt.ms * 1000000 / ns + 1;
 	}
-	calls = (calls + unit - 1) / unit * unit;
-	packets = calls * opt.batch;
+	return (calls + unit - 1) / unit * unit;
+}
 
-	for (r = 0; r < opt.rounds; r++)
-		for (i = 0; i < n; i++)
-			m[i].round[r] = run_round(&m[i], w[i], calls);
+static void compare_clocks(const struct mode *m, unsigned int n)
+{
+	unsigned int i, r;
+	double off;
 
 	for (i = 0; i < n; i++) {
 		off = 0;
@@ -801,9 +825,37 @@ static void measure(struct mode *m, unsigned int n)
 			       m[i].round[r].cpu / opt.rounds;
 		if (!opt.insns && (off < 0.95 || off > 1.05))
 			fprintf(stderr,
-				"quic_bench: %s: getrusage() disagrees with the CPU clock by %.0f%%\n",
+				"quic_bench: %s: getrusage() disagrees with "
+				"the CPU clock by %.0f%%\n",
 				m[i].name, (off - 1) * 100);
 	}
+}
+
+static void measure(struct mode *m, unsigned int n)
+{
+	const struct mode *less = opt.less ? mode_find(m, n, opt.less) : NULL;
+	const struct mode *ref = less == &m[0] ? &m[n - 1] : &m[0];
+	struct worker *w[MAX_MODES] = { NULL };
+	unsigned long calls, packets;
+	unsigned int i, r;
+
+	if (opt.ref)
+		ref = mode_find(m, n, opt.ref);
+	if (ref == less)
+		die("%s is all that is measured", less->name);
+	measure_init(m, n, w);
+
+	/* warm up */
+	for (i = 0; i < n; i++)
+		run(&m[i], w[i], 10 * opt.threads * opt.msgs);
+	calls = measure_calls(ref, w[ref - m]);
+	packets = calls * opt.batch;
+
+	for (r = 0; r < opt.rounds; r++)
+		for (i = 0; i < n; i++)
+			m[i].round[r] = run_round(&m[i], w[i], calls);
+
+	compare_clocks(m, n);
 	print_table(m, n, ref, less, packets);
 	print_ratios(m, n, less);
 	if (opt.lines)
@@ -910,7 +962,8 @@ static void install(void)
 	       ciphers[opt.cipher].name, "", "from", "to", "CPU ns/flow",
 	       "flows/s", "bytes/flow");
 	if (opt.lines)
-		lines = lines_open("what\tcipher\tfrom\tto\tcpu_ns\twall_ns\tkbytes");
+		lines = lines_open("what\tcipher\tfrom\tto\t"
+				   "cpu_ns\twall_ns\tkbytes");
 	for (to = 1; from < opt.install; to = to == 1 ? 1000 : to * 10) {
 		if (to == 10000)	/* 1, 1000, 100000, 1000000 */
 			continue;
@@ -928,146 +981,199 @@ static void install(void)
 	free(flows);
 }
 
+static const char usage_text[] =
+	"usage: quic_bench [option...]\n"
+	"CPU time per packet of sending and receiving QUIC packets, sealed\n"
+	"and opened in different ways\n"
+	"  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl,\n"
+	"              user-boringssl, user-gnutls, kernel, kernel-flowid,\n"
+	"              device, device-flowid, bypass, limit, crypto;\n"
+	"              plain-before is plain, before any socket of this\n"
+	"              kernel had the ULP; bypass asks the ULP to do nothing;\n"
+	"              limit is the kernel's AEAD in a loop, crypto that and\n"
+	"              the masks of header protection; after plain or\n"
+	"              user-...: +zerocopy; after those, plain-ulp, and\n"
+	"              bypass: @device, sent to the address of -D; after any:\n"
+	"              /1, with one flow whatever -f says\n"
+	"              rx-plain, rx-plain-ulp, rx-user-..., rx-kernel,\n"
+	"              rx-device, rx-syscall receive; rx-...@device: from the\n"
+	"              namespace of -N\n"
+	"  -R mode     what the others are compared with (first, or last)\n"
+	"  -E mode     leave what is in this mode out of the table: with\n"
+	"              syscall, the cost of system calls where they are\n"
+	"              emulated\n"
+	"  -d address  destination, to be one that discards (192.0.2.2)\n"
+	"  -D address  the same, by a device that seals; for the device modes\n"
+	"  -L address  own address that packets of -N have to be sent to\n"
+	"  -N netns    file of the network namespace on the other side of the\n"
+	"              device that opens\n"
+	"  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
+	"  -s bytes    size of a packet, UDP payload (1200)\n"
+	"  -b packets  per call (50, or what a datagram has room for)\n"
+	"  -M calls    at once, by sendmmsg(), where system calls are\n"
+	"              emulated (1)\n"
+	"  -f flows    per run, one call each in turn (1)\n"
+	"  -t threads  (1), which share one socket and divide the flows\n"
+	"  -S          a socket for each thread\n"
+	"  -F          processes in place of threads\n"
+	"  -P          the kernel gets packets without room for tags\n"
+	"  -l bytes    length of connection IDs (8)\n"
+	"  -r rounds   (15)\n"
+	"  -T ms       per round and mode (200)\n"
+	"  -n calls    per round and mode, in place of -T\n"
+	"  -i          count instructions, for QEMU with -icount shift=0\n"
+	"  -I flows    only measure adding, removing and replacing that many\n"
+	"              flows, and closing their socket\n"
+	"  -W          only compare the times of packets that do not open\n"
+	"  -j file     append a line per round and mode, for programs\n";
+
 __attribute__((noreturn))
 static void usage(void)
 {
-	fputs("usage: quic_bench [option...]\n"
-	      "CPU time per packet of sending and receiving QUIC packets, sealed and opened in\n"
-	      "different ways\n"
-	      "  -m a,b,...  modes: syscall, plain, plain-ulp, user-openssl, user-boringssl,\n"
-	      "              user-gnutls, kernel, kernel-flowid, device, device-flowid,\n"
-	      "              bypass, limit, crypto; plain-before is plain, before any\n"
-	      "              socket of this kernel had the ULP; bypass asks the ULP to\n"
-	      "              do nothing; limit is the kernel's AEAD in a loop, crypto\n"
-	      "              that and the masks of header protection; after plain or\n"
-	      "              user-...: +zerocopy; after those, plain-ulp, and bypass:\n"
-	      "              @device, sent to the address of -D; after any: /1, with\n"
-	      "              one flow whatever -f says\n"
-	      "              rx-plain, rx-plain-ulp, rx-user-..., rx-kernel, rx-device,\n"
-	      "              rx-syscall receive; rx-...@device: from the namespace of -N\n"
-	      "  -R mode     what the others are compared with (first, or last)\n"
-	      "  -E mode     leave what is in this mode out of the table: with syscall,\n"
-	      "              the cost of system calls where they are emulated\n"
-	      "  -d address  destination, to be one that discards (192.0.2.2)\n"
-	      "  -D address  the same, by a device that seals; for the device modes\n"
-	      "  -L address  own address that packets of -N have to be sent to\n"
-	      "  -N netns    file of the network namespace on the other side of the device\n"
-	      "              that opens\n"
-	      "  -c cipher   aes-128-gcm, aes-256-gcm, aes-128-ccm, chacha20\n"
-	      "  -s bytes    size of a packet, UDP payload (1200)\n"
-	      "  -b packets  per call (50, or what a datagram has room for)\n"
-	      "  -M calls    at once, by sendmmsg(), where system calls are emulated (1)\n"
-	      "  -f flows    per run, one call each in turn (1)\n"
-	      "  -t threads  (1), which share one socket and divide the flows\n"
-	      "  -S          a socket for each thread\n"
-	      "  -F          processes in place of threads\n"
-	      "  -P          the kernel gets packets without room for tags\n"
-	      "  -l bytes    length of connection IDs (8)\n"
-	      "  -r rounds   (15)\n"
-	      "  -T ms       per round and mode (200)\n"
-	      "  -n calls    per round and mode, in place of -T\n"
-	      "  -i          count instructions, for QEMU with -icount shift=0\n"
-	      "  -I flows    only measure adding, removing and replacing that many flows,\n"
-	      "              and closing their socket\n"
-	      "  -W          only compare the times of packets that do not open\n"
-	      "  -j file     append a line per round and mode, for programs\n",
-	      stderr);
+	fputs(usage_text, stderr);
 	exit(2);
+}
+
+static void option_cipher(const char *name)
+{
+	while (opt.cipher < N_CIPHERS &&
+	       strcmp(ciphers[opt.cipher].name, name))
+		opt.cipher++;
+	if (opt.cipher == N_CIPHERS)
+		die("no such cipher: %s", name);
+}
+
+/* Is @c an option with a number? */
+static bool option_number(int c, const char *arg)
+{
+	switch (c) {
+	case 's':
+		opt.size = number(arg, 64, MAX_CALL);
+		return true;
+	case 'b':
+		opt.batch = number(arg, 1, MAX_BATCH);
+		return true;
+	case 'M':
+		opt.msgs = number(arg, 1, MAX_MSGS);
+		return true;
+	case 'f':
+		opt.flows = number(arg, 1, 10000000);
+		return true;
+	case 't':
+		opt.threads = number(arg, 1, MAX_THREADS);
+		return true;
+	case 'l':
+		opt.cid_len = number(arg, 0, QUIC_MAX_CONNECTION_ID_SIZE);
+		return true;
+	case 'r':
+		opt.rounds = number(arg, 1, 10000);
+		return true;
+	case 'T':
+		opt.ms = number(arg, 1, 100000);
+		return true;
+	case 'n':
+		opt.calls = number(arg, 1, 1000000000);
+		return true;
+	case 'I':
+		opt.install = number(arg, 1, 100000000);
+		return true;
+	}
+	return false;
+}
+
+/* Is @c an option without an argument? */
+static bool option_flag(int c)
+{
+	switch (c) {
+	case 'S':
+		opt.own_sockets = true;
+		return true;
+	case 'F':
+		opt.processes = true;
+		return true;
+	case 'P':
+		opt.packed = true;
+		return true;
+	case 'i':
+		opt.insns = true;
+		return true;
+	case 'W':
+		opt.timing = true;
+		return true;
+	}
+	return false;
+}
+
+/* Is @c an option with a name or an address? */
+static bool option_name(int c, const char *arg)
+{
+	switch (c) {
+	case 'R':
+		opt.ref = arg;
+		return true;
+	case 'E':
+		opt.less = arg;
+		return true;
+	case 'd':
+		addr_parse(&opt.to, arg);
+		return true;
+	case 'D':
+		addr_parse(&opt.device, arg);
+		return true;
+	case 'L':
+		addr_parse(&opt.local, arg);
+		return true;
+	case 'N':
+		opt.netns = arg;
+		return true;
+	case 'c':
+		option_cipher(arg);
+		return true;
+	case 'j':
+		opt.lines = arg;
+		return true;
+	}
+	return false;
+}
+
+/* Return the argument of -m, or NULL */
+static char *options(int argc, char **argv)
+{
+	static const char letters[] =
+		"m:R:E:d:D:L:N:c:s:b:M:f:t:SFPl:r:T:n:iI:Wj:";
+	char *modes = NULL;
+	int c;
+
+	addr_parse(&opt.to, "192.0.2.2");
+	while ((c = getopt(argc, argv, letters)) != -1) {
+		if (c == 'm')
+			modes = optarg;
+		else if (!option_number(c, optarg) && !option_flag(c) &&
+			 !option_name(c, optarg))
+			usage();
+	}
+	if (optind != argc || (!modes && !opt.install && !opt.timing))
+		usage();
+	return modes;
+}
+
+/* Options that depend on each other */
+static void options_fit(void)
+{
+	if (opt.batch > MAX_CALL / opt.size)
+		opt.batch = MAX_CALL / opt.size;
+	if ((size_t)opt.msgs * opt.batch * opt.size > RING << 16)
+		die("too much for one sendmmsg()");
+	if (opt.flows % opt.threads)
+		opt.flows += opt.threads - opt.flows % opt.threads;
 }
 
 int main(int argc, char **argv)
 {
 	static struct mode mode[MAX_MODES];
-	char *modes = NULL, *name;
+	char *modes = options(argc, argv), *name;
 	unsigned int n = 0;
-	int c;
 
-	addr_parse(&opt.to, "192.0.2.2");
-	while ((c = getopt(argc, argv, "m:R:E:d:D:L:N:c:s:b:M:f:t:SFPl:r:T:n:iI:Wj:")) != -1) {
-		switch (c) {
-		case 'm':
-			modes = optarg;
-			break;
-		case 'R':
-			opt.ref = optarg;
-			break;
-		case 'E':
-			opt.less = optarg;
-			break;
-		case 'd':
-			addr_parse(&opt.to, optarg);
-			break;
-		case 'D':
-			addr_parse(&opt.device, optarg);
-			break;
-		case 'L':
-			addr_parse(&opt.local, optarg);
-			break;
-		case 'N':
-			opt.netns = optarg;
-			break;
-		case 'c':
-			while (opt.cipher < N_CIPHERS &&
-			       strcmp(ciphers[opt.cipher].name, optarg))
-				opt.cipher++;
-			if (opt.cipher == N_CIPHERS)
-				die("no such cipher: %s", optarg);
-			break;
-		case 's':
-			opt.size = number(optarg, 64, MAX_CALL);
-			break;
-		case 'b':
-			opt.batch = number(optarg, 1, MAX_BATCH);
-			break;
-		case 'M':
-			opt.msgs = number(optarg, 1, MAX_MSGS);
-			break;
-		case 'f':
-			opt.flows = number(optarg, 1, 10000000);
-			break;
-		case 't':
-			opt.threads = number(optarg, 1, MAX_THREADS);
-			break;
-		case 'S':
-			opt.own_sockets = true;
-			break;
-		case 'F':
-			opt.processes = true;
-			break;
-		case 'P':
-			opt.packed = true;
-			break;
-		case 'l':
-			opt.cid_len = number(optarg, 0,
-					     QUIC_MAX_CONNECTION_ID_SIZE);
-			break;
-		case 'r':
-			opt.rounds = number(optarg, 1, 10000);
-			break;
-		case 'T':
-			opt.ms = number(optarg, 1, 100000);
-			break;
-		case 'n':
-			opt.calls = number(optarg, 1, 1000000000);
-			break;
-		case 'i':
-			opt.insns = true;
-			break;
-		case 'I':
-			opt.install = number(optarg, 1, 100000000);
-			break;
-		case 'W':
-			opt.timing = true;
-			break;
-		case 'j':
-			opt.lines = optarg;
-			break;
-		default:
-			usage();
-		}
-	}
-	if (optind != argc || (!modes && !opt.install && !opt.timing))
-		usage();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (!opt.insns)
 		check_clock();
@@ -1075,12 +1181,7 @@ int main(int argc, char **argv)
 		install();
 		return 0;
 	}
-	if (opt.batch > MAX_CALL / opt.size)
-		opt.batch = MAX_CALL / opt.size;
-	if ((size_t)opt.msgs * opt.batch * opt.size > RING << 16)
-		die("too much for one sendmmsg()");
-	if (opt.flows % opt.threads)
-		opt.flows += opt.threads - opt.flows % opt.threads;
+	options_fit();
 	load_sealers();
 	if (opt.timing) {
 		timing();

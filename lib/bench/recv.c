@@ -3,9 +3,9 @@
  * The modes that receive: CPU time from the socket's queue to plaintext.
  *
  * A call of send() puts a batch of sealed packets, one GSO datagram, into the
- * queue of the receiving socket; on the same host, the softirq that does so runs
- * in send(). After RX_CHUNK of them, the time that it takes to read them all is
- * measured: recvmsg() alone ("plain"), recvmsg() and opening in place
+ * queue of the receiving socket; on the same host, the softirq that does so
+ * runs in send(). After RX_CHUNK of them, the time that it takes to read them
+ * all is measured: recvmsg() alone ("plain"), recvmsg() and opening in place
  * ("user-..."), or recvmsg() of a socket whose flow the kernel opens. Sealed
  * batches are made once and sent again and again: receivers do not look for
  * duplicates.
@@ -128,7 +128,7 @@ static void rx_seal(const struct mode *m, unsigned int i)
 	memcpy(m->rx->sealed + i * rx_batch_len(), pkt, rx_batch_len());
 	for (lib = 0; lib < N_LIBS; lib++) {
 		ctx = sealers[lib] ? sealers[lib]->flow(&f->keys) : NULL;
-		/* by another library than the one that opens, if there is one */
+		/* if possible, another library than the one that opens */
 		if (!ctx || (m->how == USER && lib == m->lib && !lib))
 			continue;
 		if (pkt_seal(lib, ctx, f, m->rx->sealed + i * rx_batch_len()))
@@ -362,8 +362,8 @@ struct times recv_round(const struct mode *m, unsigned long calls)
 	sw = counter("QuicRxSwPackets") - sw;
 	dev = counter("QuicRxDevicePackets") - dev;
 	if (sw + dev != want || (m->device ? dev < want / 100 * 99 : dev))
-		die("%s: of %lu packets, %lu opened by software, %lu by the device",
-		    m->name, want, sw, dev);
+		die("%s: of %lu packets, %lu opened by software, "
+		    "%lu by the device", m->name, want, sw, dev);
 	return t;
 }
 

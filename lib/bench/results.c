@@ -56,7 +56,8 @@ void print_lines(const struct mode *m, unsigned int n,
 
 	for (r = 0; r < opt.rounds; r++)
 		for (i = 0; i < n; i++)
-			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t%lu\t%lu\t%lu\t%lu\t%u\n",
+			fprintf(f, "%s\t%s\t%zu\t%u\t%u\t%u\t%u\t%u\t"
+				"%lu\t%lu\t%lu\t%lu\t%u\n",
 				m[i].name, ciphers[opt.cipher].name, opt.size,
 				opt.batch, m[i].flows * opt.threads,
 				opt.threads, sockets, r,
@@ -194,7 +195,8 @@ void print_table(const struct mode *m, unsigned int n,
 	double ns[opt.rounds], wall[opt.rounds], ratio[opt.rounds], med;
 	unsigned int i;
 
-	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), %u socket(s)\n"
+	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), "
+	       "%u socket(s)\n"
 	       "%u call(s) at once, %u rounds of %lu packets%s%s\n",
 	       ciphers[opt.cipher].name, opt.size, opt.batch, opt.flows,
 	       opt.threads, opt.own_sockets ? opt.threads : 1, opt.msgs,
@@ -203,9 +205,9 @@ void print_table(const struct mode *m, unsigned int n,
 	       less ? less->name : "");
 	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
 	       "%-24s%9s%9s%9s%9s%9s%9s%9s%9s\n",
-	       "", opt.insns ? "insns/" : "CPU ns/", "", "", "", "Gbit/s", ref->name, "mode",
-	       "packet", "min", "max", "wall", "per core", "faster",
-	       "quartile", "quartile");
+	       "", opt.insns ? "insns/" : "CPU ns/", "", "", "", "Gbit/s",
+	       ref->name, "mode", "packet", "min", "max", "wall", "per core",
+	       "faster", "quartile", "quartile");
 	for (i = 0; i < n; i++) {
 		if (&m[i] == less)
 			continue;

@@ -163,7 +163,7 @@ int seal_batch(const struct seal_ops *ops, void *flow, const struct batch *b)
 	return 0;
 }
 
-/* Number of a packet without header protection, RFC 9000 A.3 with PN_LEN of 4 */
+/* Number of a packet without header protection, RFC 9000 A.3; PN_LEN is 4 */
 static inline uint64_t open_pn(const uint8_t *p, uint64_t expected)
 {
 	uint64_t win = 1ULL << (8 * PN_LEN), pn;

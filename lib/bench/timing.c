@@ -153,7 +153,8 @@ static void timing_print(struct timing *t)
 	}
 	diff = mean[OTHER_PHASE] - mean[SAME_PHASE];
 	off = diff / sqrt(err[0] * err[0] + err[1] * err[1] + 1e-9);
-	printf("difference of the Key Phases: %.1f (%.2f%%), %.1f standard errors\n",
+	printf("difference of the Key Phases: %.1f (%.2f%%), "
+	       "%.1f standard errors\n",
 	       diff, diff / mean[SAME_PHASE] * 100, off);
 }
 

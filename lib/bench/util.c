@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What sending and receiving have in common: options, clocks, flows, packets. */
+/* What sending and receiving have in common: options, clocks, flows, packets */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdarg.h>
@@ -97,7 +97,7 @@ static uint64_t now(clockid_t clock)
 	return ts.tv_sec * NSEC + ts.tv_nsec;
 }
 
-/* With QEMU's -icount shift=0, how many instructions the machine has executed */
+/* Instructions that the machine has executed, by QEMU's -icount shift=0 */
 static uint64_t insns(void)
 {
 #ifdef __x86_64__

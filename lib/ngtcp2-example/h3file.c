@@ -448,6 +448,19 @@ static void conn_del(struct connection *c)
 	free(c);
 }
 
+static void set_params(ngtcp2_transport_params *params)
+{
+	ngtcp2_transport_params_default(params);
+	params->initial_max_streams_bidi = 100;
+	params->initial_max_streams_uni = 3;
+	params->initial_max_stream_data_bidi_local = 6 << 20;
+	params->initial_max_stream_data_bidi_remote = 1 << 20;
+	params->initial_max_stream_data_uni = 256 << 10;
+	params->initial_max_data = 15 << 20;
+	params->max_idle_timeout = 30 * NGTCP2_SECONDS;
+	params->active_connection_id_limit = 7;
+}
+
 /* @hd: the client's first packet, if this is a server */
 static struct connection *conn_new(const ngtcp2_pkt_hd *hd,
 				   const ngtcp2_path *path)
@@ -470,15 +483,7 @@ static struct connection *conn_new(const ngtcp2_pkt_hd *hd,
 	set_callbacks(&callbacks);
 	ngtcp2_settings_default(&settings);
 	settings.initial_ts = now();
-	ngtcp2_transport_params_default(&params);
-	params.initial_max_streams_bidi = 100;
-	params.initial_max_streams_uni = 3;
-	params.initial_max_stream_data_bidi_local = 6 << 20;
-	params.initial_max_stream_data_bidi_remote = 1 << 20;
-	params.initial_max_stream_data_uni = 256 << 10;
-	params.initial_max_data = 15 << 20;
-	params.max_idle_timeout = 30 * NGTCP2_SECONDS;
-	params.active_connection_id_limit = 7;
+	set_params(&params);
 	if (hd) {
 		params.original_dcid = hd->dcid;
 		params.original_dcid_present = 1;
@@ -861,7 +866,8 @@ static void open_socket(const char *address, const char *port)
 
 	if (qk_attach(&sock, fd))
 		fprintf(stderr,
-			"h3file: no quic-crypto here, the library seals and opens\n");
+			"h3file: no quic-crypto here, "
+			"the library seals and opens\n");
 }
 
 static void on_signal(int sig)
@@ -872,8 +878,10 @@ static void on_signal(int sig)
 static void usage(void)
 {
 	fprintf(stderr,
-		"usage: h3file server [-u MS] [-c CIPHERS] ADDRESS PORT KEY CERT DIRECTORY\n"
-		"       h3file client [-u MS] [-c CIPHERS] ADDRESS PORT PATH FILE\n");
+		"usage: h3file server [-u MS] [-c CIPHERS] "
+		"ADDRESS PORT KEY CERT DIRECTORY\n"
+		"       h3file client [-u MS] [-c CIPHERS] "
+		"ADDRESS PORT PATH FILE\n");
 	exit(2);
 }
 

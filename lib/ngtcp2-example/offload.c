@@ -524,9 +524,19 @@ static bool install_again(struct offload *o)
 	return o->tx.on;
 }
 
-/* The first packet of a generation: the one before is not needed any more. */
-static void note_sealed(struct offload *o, uint64_t gen)
+static void wait_writable(int fd)
 {
+	struct pollfd pfd = { fd, POLLOUT, 0 };
+
+	poll(&pfd, 1, -1);
+}
+
+/* The kernel has sealed packets. With the first of a generation, the generation
+ * before is not needed any more.
+ */
+static void note_sealed(struct offload *o, uint64_t gen, size_t packets)
+{
+	offload_stats.sealed += packets;
 	if (gen == o->sealed_gen)
 		return;
 	qk_tx_retire(o->sock, o->flow_id, o->sealed_gen);
@@ -554,7 +564,6 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 		.packet_size = packet_size,
 		.cid_len = first->cid_len,
 	};
-	struct pollfd pfd = { o->sock->fd, POLLOUT, 0 };
 	bool installed = false;
 	ssize_t ret;
 
@@ -565,12 +574,11 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 		ret = qk_send(o->sock, &batch, msg, 0);
 		switch (qk_send_todo(ret, installed)) {
 		case QK_DONE:
-			note_sealed(o, first->gen);
-			offload_stats.sealed += (ret + packet_size - 1) /
-						packet_size;
+			note_sealed(o, first->gen,
+				    (ret + packet_size - 1) / packet_size);
 			return ret;
 		case QK_RETRY:
-			poll(&pfd, 1, -1);
+			wait_writable(o->sock->fd);
 			break;
 		case QK_INSTALL:
 			if (!install_again(o))
@@ -579,12 +587,12 @@ ssize_t offload_send(struct offload *o, const struct offload_packet *first,
 			break;
 		case QK_UPDATE:
 			ngtcp2_conn_initiate_key_update(o->conn, ts);
-			return -1;
+			/* fallthrough */
 		case QK_COUNT_SENT:
 			return -1;
 		case QK_LIBRARY:
 			stop(o, &o->tx, ret);
-			return send_sealed(o, first, msg, packet_size);
+			/* fallthrough */
 		case QK_UDP:
 			/* EIO and EMSGSIZE: one packet in a call may do. */
 			return send_sealed(o, first, msg, packet_size);

@@ -3,8 +3,8 @@
  * What gtlsserver and gtlsclient do not do with packets that they receive, and
  * what no peer sends to them: packets in pieces, copied, peeked at, with
  * control messages for which there is little room, of a key that was not told
- * before, for another connection. Run by test-offload.sh, with quic_offload.so and
- * fake_ngtcp2.so.
+ * before, for another connection. Run by test-offload.sh, with quic_offload.so
+ * and fake_ngtcp2.so.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -19,6 +19,8 @@
 
 static int tx, rx;
 static struct sockaddr_in to;
+static struct peer a, b, c;
+static uint8_t buf[8 * PKT_LEN];
 
 /* What ngtcp2_ppe_final() does */
 static void build(struct peer *p, unsigned int gen, uint64_t pn, uint8_t *pkt,
@@ -61,10 +63,10 @@ static bool opens(struct peer *p, unsigned int gen, uint64_t pn,
 /* The next datagram that arrived is this packet. */
 static bool got(struct peer *p, unsigned int gen, uint64_t pn)
 {
-	uint8_t buf[2048];
-	ssize_t n = recv(rx, buf, sizeof(buf), MSG_DONTWAIT);
+	uint8_t wire[2048];
+	ssize_t n = recv(rx, wire, sizeof(wire), MSG_DONTWAIT);
 
-	return n == PKT_LEN && opens(p, gen, pn, buf, n);
+	return n == PKT_LEN && opens(p, gen, pn, wire, n);
 }
 
 static bool nothing_more(void)
@@ -74,7 +76,7 @@ static bool nothing_more(void)
 	return recv(rx, &c, 1, MSG_DONTWAIT) < 0;
 }
 
-static ssize_t send_pieces(uint8_t *buf, size_t len, uint16_t gso,
+static ssize_t send_pieces(uint8_t *data, size_t len, uint16_t gso,
 			   size_t piece)
 {
 	union {
@@ -90,7 +92,7 @@ static ssize_t send_pieces(uint8_t *buf, size_t len, uint16_t gso,
 	size_t off;
 
 	for (off = 0; off < len; off += piece, msg.msg_iovlen++) {
-		iov[msg.msg_iovlen].iov_base = buf + off;
+		iov[msg.msg_iovlen].iov_base = data + off;
 		iov[msg.msg_iovlen].iov_len = len - off < piece ? len - off :
 								   piece;
 	}
@@ -105,34 +107,42 @@ static ssize_t send_pieces(uint8_t *buf, size_t len, uint16_t gso,
 	return sendmsg(tx, &msg, 0);
 }
 
-static bool sent(uint8_t *buf, size_t len, uint16_t gso)
+static bool sent(uint8_t *data, size_t len, uint16_t gso)
 {
-	return send_pieces(buf, len, gso, len) == (ssize_t)len;
+	return send_pieces(data, len, gso, len) == (ssize_t)len;
 }
 
-int main(void)
+static bool sent_to(int fd, const uint8_t *pkt)
 {
-	socklen_t to_len = sizeof(to);
-	struct peer a, b, c;
-	uint8_t buf[8 * PKT_LEN], wire[2][PKT_LEN];
-	struct mmsghdr mm[2] = { 0 };
-	struct iovec iov[2];
-	int i, val, fd;
-	bool ok;
+	return sendto(fd, pkt, PKT_LEN, 0, (struct sockaddr *)&to,
+		      sizeof(to)) == PKT_LEN;
+}
 
-	crypto = ngtcp2_conn_get_crypto_ctx(NULL);
-	rx = socket(AF_INET, SOCK_DGRAM, 0);
-	tx = socket(AF_INET, SOCK_DGRAM, 0);
-	to.sin_family = AF_INET;
-	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	need(rx >= 0 && tx >= 0 &&
-	     !bind(rx, (struct sockaddr *)&to, sizeof(to)) &&
-	     !getsockname(rx, (struct sockaddr *)&to, &to_len), "sockets");
-	peer_start(&a, "sA");
-	peer_start(&b, "tB");
+/* @n packets in one batch, numbered from @pn on */
+static void build_batch(struct peer *p, unsigned int gen, uint64_t pn,
+			unsigned int n)
+{
+	unsigned int i;
 
-	printf("KTAP version 1\n1..22\n");
+	for (i = 0; i < n; i++)
+		build(p, gen, pn + i, buf + i * PKT_LEN, PKT_LEN);
+}
 
+static bool got_batch(struct peer *p, unsigned int gen, uint64_t pn,
+		      unsigned int n)
+{
+	bool ok = true;
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		ok &= got(p, gen, pn + i);
+	return ok;
+}
+
+/* ----- the tests, in this order ----- */
+
+static void test_first(void)
+{
 	/* It leaves nothing unsealed before it saw a call of sendmsg(). */
 	build(&a, 0, 1, buf, PKT_LEN);
 	check(opens(&a, 0, 1, buf, PKT_LEN), "sealed by the library");
@@ -141,31 +151,33 @@ int main(void)
 	build(&a, 0, 2, buf, PKT_LEN);
 	check(!opens(&a, 0, 2, buf, PKT_LEN) && sent(buf, PKT_LEN, 0) &&
 	      got(&a, 0, 2), "a lone packet");
+}
 
-	for (i = 0; i < 8; i++)
-		build(&a, 0, 3 + i, buf + i * PKT_LEN, PKT_LEN);
+static void test_batch(void)
+{
+	int val = PKT_LEN;
+	bool ok;
+
+	build_batch(&a, 0, 3, 8);
 	ok = sent(buf, sizeof(buf), PKT_LEN);
-	for (i = 0; i < 8; i++)
-		ok &= got(&a, 0, 3 + i);
-	check(ok, "a batch");
+	check(got_batch(&a, 0, 3, 8) && ok, "a batch");
 
-	for (i = 0; i < 8; i++)
-		build(&a, 0, 11 + i, buf + i * PKT_LEN, PKT_LEN);
+	build_batch(&a, 0, 11, 8);
 	ok = send_pieces(buf, sizeof(buf), PKT_LEN, 77) == sizeof(buf);
-	for (i = 0; i < 8; i++)
-		ok &= got(&a, 0, 11 + i);
-	check(ok, "a batch in pieces");
+	check(got_batch(&a, 0, 11, 8) && ok, "a batch in pieces");
 
-	for (i = 0; i < 4; i++)
-		build(&a, 0, 19 + i, buf + i * PKT_LEN, PKT_LEN);
-	val = PKT_LEN;
+	build_batch(&a, 0, 19, 4);
 	setsockopt(tx, SOL_UDP, UDP_SEGMENT, &val, sizeof(val));
 	ok = sent(buf, 4 * PKT_LEN, 0);
 	val = 0;
 	setsockopt(tx, SOL_UDP, UDP_SEGMENT, &val, sizeof(val));
-	for (i = 0; i < 4; i++)
-		ok &= got(&a, 0, 19 + i);
-	check(ok, "a batch by socket option");
+	check(got_batch(&a, 0, 19, 4) && ok, "a batch by socket option");
+}
+
+/* What is sent at once need not belong together. */
+static void test_mixed(void)
+{
+	bool ok;
 
 	build(&a, 0, 30, buf, PKT_LEN);
 	build(&b, 0, 30, buf + PKT_LEN, PKT_LEN);
@@ -187,6 +199,12 @@ int main(void)
 	build(&a, 1, 35, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&a, 1, 35),
 	      "another connection ID");
+}
+
+static void test_long_header(void)
+{
+	uint8_t wire[PKT_LEN];
+	bool ok;
 
 	memset(buf, 0xc0, 100);
 	build(&a, 1, 36, buf + 100, PKT_LEN);
@@ -198,12 +216,20 @@ int main(void)
 	memset(buf, 0xc0, PKT_LEN);
 	build(&a, 1, 37, buf + PKT_LEN, PKT_LEN);
 	ok = sent(buf, 2 * PKT_LEN, PKT_LEN) &&
-	     recv(rx, wire[0], PKT_LEN, MSG_DONTWAIT) == PKT_LEN &&
-	     !memcmp(wire[0], buf, PKT_LEN) && got(&a, 1, 37);
+	     recv(rx, wire, PKT_LEN, MSG_DONTWAIT) == PKT_LEN &&
+	     !memcmp(wire, buf, PKT_LEN) && got(&a, 1, 37);
 	check(ok, "in a batch with a long header packet");
+}
+
+static void test_calls(void)
+{
+	struct mmsghdr mm[2] = { 0 };
+	uint8_t wire[2][PKT_LEN];
+	struct iovec iov[2];
+	bool ok = true;
+	int i;
 
 	build(&a, 1, 38, buf, PKT_LEN);
-	ok = true;
 	for (i = 0; i < 2; i++)
 		ok &= sent(buf, PKT_LEN, 0) &&
 		      recv(rx, wire[i], PKT_LEN, MSG_DONTWAIT) == PKT_LEN;
@@ -212,12 +238,10 @@ int main(void)
 
 	build(&a, 1, 39, buf + 5, PKT_LEN);
 	memmove(buf, buf + 5, PKT_LEN);
-	check(sendto(tx, buf, PKT_LEN, 0, (struct sockaddr *)&to,
-		     sizeof(to)) == PKT_LEN && got(&a, 1, 39),
-	      "sendto(), copied");
+	check(sent_to(tx, buf) && got(&a, 1, 39), "sendto(), copied");
 
+	build_batch(&a, 1, 40, 2);
 	for (i = 0; i < 2; i++) {
-		build(&a, 1, 40 + i, buf + i * PKT_LEN, PKT_LEN);
 		iov[i].iov_base = buf + i * PKT_LEN;
 		iov[i].iov_len = PKT_LEN;
 		mm[i].msg_hdr.msg_name = &to;
@@ -227,7 +251,10 @@ int main(void)
 	}
 	check(sendmmsg(tx, mm, 2, 0) == 2 && mm[1].msg_len == PKT_LEN &&
 	      got(&a, 1, 40) && got(&a, 1, 41), "sendmmsg()");
+}
 
+static void test_keys(void)
+{
 	/* A third connection to the same address with b's connection ID */
 	peer_start(&c, "uB");
 	build(&b, 0, 31, buf, PKT_LEN);
@@ -243,13 +270,17 @@ int main(void)
 	check(sent(buf, PKT_LEN, 0) && got(&b, 0, 32), "a retired key");
 	build(&b, 2, 33, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 33), "the next but one");
+}
+
+static void test_descriptors(void)
+{
+	int fd;
 
 	/* The socket has two descriptors, and the one with the flow goes. */
 	fd = dup(tx);
 	build(&b, 2, 34, buf, PKT_LEN);
 	build(&b, 2, 35, buf + PKT_LEN, PKT_LEN);
-	check(sendto(fd, buf, PKT_LEN, 0, (struct sockaddr *)&to,
-		     sizeof(to)) == PKT_LEN && got(&b, 2, 34) &&
+	check(sent_to(fd, buf) && got(&b, 2, 34) &&
 	      sent(buf + PKT_LEN, PKT_LEN, 0) && got(&b, 2, 35),
 	      "a duplicate of the descriptor");
 	close(tx);
@@ -263,6 +294,31 @@ int main(void)
 	close(fd);
 	build(&b, 2, 37, buf, PKT_LEN);
 	check(sent(buf, PKT_LEN, 0) && got(&b, 2, 37), "another socket");
+}
+
+int main(void)
+{
+	socklen_t to_len = sizeof(to);
+
+	crypto = ngtcp2_conn_get_crypto_ctx(NULL);
+	rx = socket(AF_INET, SOCK_DGRAM, 0);
+	tx = socket(AF_INET, SOCK_DGRAM, 0);
+	to.sin_family = AF_INET;
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	need(rx >= 0 && tx >= 0 &&
+	     !bind(rx, (struct sockaddr *)&to, sizeof(to)) &&
+	     !getsockname(rx, (struct sockaddr *)&to, &to_len), "sockets");
+	peer_start(&a, "sA");
+	peer_start(&b, "tB");
+
+	printf("KTAP version 1\n1..22\n");
+	test_first();
+	test_batch();
+	test_mixed();
+	test_long_header();
+	test_calls();
+	test_keys();
+	test_descriptors();
 
 	/* Built, and then the connection ends: better lost than unsealed. */
 	build(&b, 2, 38, buf, PKT_LEN);
