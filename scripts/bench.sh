@@ -22,15 +22,15 @@ bench_programs()
 	as_root chroot "$root" make -C /usr/src/quic/bench
 }
 
-# one line per run of quic_bench
-runs()
+# Options and modes of the runs below: those with a library only if it was built
+set_modes()
 {
-	local cipher size batch lib ciphers sizes batches flows how
-	local opt="-D 198.51.100.2" less="-E syscall"
-	local modes=syscall,plain,plain-ulp,bypass zerocopy=''
-	local recv=rx-syscall,rx-plain,rx-plain-ulp
-	local ends="-L 203.0.113.1 -N /run/netns/peer"
+	local lib
 
+	opt="-D 198.51.100.2" less="-E syscall"
+	ends="-L 203.0.113.1 -N /run/netns/peer"
+	modes=syscall,plain,plain-ulp,bypass zerocopy=''
+	recv=rx-syscall,rx-plain,rx-plain-ulp
 	for lib in openssl boringssl gnutls; do
 		[ -e "$root/usr/src/quic/bench/seal_$lib.so" ] || continue
 		modes+=,user-$lib zerocopy+=,user-$lib+zerocopy
@@ -39,6 +39,56 @@ runs()
 	recv+=,rx-kernel,rx-plain@device,rx-device
 	modes+=,kernel,kernel-flowid,limit,crypto
 	modes+=,plain@device,bypass@device,device,device-flowid
+}
+
+# cipher_runs CIPHER: all sizes and batches, sending and receiving
+#
+# UML catches system calls by ptrace(), which costs more than sealing a batch:
+# leave that out. Of a single packet nothing would be left, so many calls share
+# a system call there, which zerocopy cannot.
+cipher_runs()
+{
+	local size batch how
+
+	# BoringSSL has no CCM
+	[ "$1" != aes-128-ccm ] ||
+		modes=${modes/user-boringssl,} \
+		zerocopy=${zerocopy/,user-boringssl+zerocopy} \
+		recv=${recv/,rx-user-boringssl}
+	for size in $sizes; do
+		for batch in $batches; do
+			[ "$batch" = 1 ] && how="-M 32 -m $modes" ||
+				how="-m $modes$zerocopy"
+			echo "$opt $less -R user-openssl -c $1" \
+				"-s $size -b $batch $how"
+			[ "$batch" = 1 ] && how="-M 32" || how=
+			echo "$opt $ends -E rx-syscall -R rx-user-openssl" \
+				"-c $1 -s $size -b $batch $how -m $recv"
+		done
+	done
+}
+
+# one flow against many
+flow_runs()
+{
+	local modes=plain,user-openssl,kernel,kernel-flowid,limit,crypto flows
+
+	for flows in 1000 100000; do
+		echo "$opt -f $flows $less -R user-openssl" \
+			"-m syscall,$modes,${modes//,//1,}/1"
+	done
+	# what is received is made before, which takes memory
+	modes=rx-plain,rx-user-openssl,rx-kernel
+	echo "$opt -f 1000 -b 10 -E rx-syscall -R rx-user-openssl" \
+		"-m rx-syscall,$modes,${modes//,//1,}/1"
+}
+
+# one line per run of quic_bench
+runs()
+{
+	local opt less ends modes zerocopy recv cipher ciphers sizes batches
+
+	set_modes
 	case $matrix in
 	-*)	echo "$opt $ends $*"
 		return ;;
@@ -49,40 +99,12 @@ runs()
 		opt+=" -r 15 -T ${BENCH_MS:-200}" ;;
 	*)	die "usage: bench.sh [quick|full|-OPTION...]" ;;
 	esac
-	# UML catches system calls by ptrace(), which costs more than sealing a
-	# batch: leave that out. Of a single packet nothing would be left, so
-	# many calls share a system call there, which zerocopy cannot.
 	# comes first: the kernel is another once a socket has had the ULP
 	echo "$opt $less -m plain-before,syscall"
 	for cipher in $ciphers; do
-		# BoringSSL has no CCM
-		[ "$cipher" != aes-128-ccm ] ||
-			modes=${modes/user-boringssl,} \
-			zerocopy=${zerocopy/,user-boringssl+zerocopy} \
-			recv=${recv/,rx-user-boringssl}
-		for size in $sizes; do
-			for batch in $batches; do
-				[ "$batch" = 1 ] && how="-M 32 -m $modes" ||
-					how="-m $modes$zerocopy"
-				echo "$opt $less -R user-openssl -c $cipher" \
-					"-s $size -b $batch $how"
-				[ "$batch" = 1 ] && how="-M 32" || how=
-				echo "$opt $ends -E rx-syscall" \
-					"-R rx-user-openssl -c $cipher" \
-					"-s $size -b $batch" \
-					"$how -m $recv"
-			done
-		done
+		cipher_runs "$cipher"
 	done
-	for flows in 1000 100000; do
-		modes=plain,user-openssl,kernel,kernel-flowid,limit,crypto
-		echo "$opt -f $flows $less -R user-openssl" \
-			"-m syscall,$modes,${modes//,//1,}/1"
-	done
-	# what is received is made before, which takes memory
-	modes=rx-plain,rx-user-openssl,rx-kernel
-	echo "$opt -f 1000 -b 10 -E rx-syscall -R rx-user-openssl" \
-		"-m rx-syscall,$modes,${modes//,//1,}/1"
+	flow_runs
 	for cipher in $ciphers; do
 		echo "-W -c $cipher"
 	done

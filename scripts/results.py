@@ -42,51 +42,67 @@ DIRT = re.compile("|".join((
 CLEAN = re.compile("KernelAddressSanitizer initialized|kmemleak: Kernel mem")
 
 
-def leaves(lines):
-    """[(ok|not ok|skip, name)] of the leaves"""
-    out = []
-    kinds = {}      # depth -> kinds of the results there, not yet owned
-    plans = {}      # depth -> how many were promised
+class Leaves:
+    """The leaves of results that are read line by line, in self.out"""
 
-    def close(least):
-        for d in sorted(set(kinds) | set(plans)):
+    def __init__(self):
+        self.out = []       # [(ok|not ok|skip, name)]
+        self.kinds = {}     # depth -> kinds of the results there, not yet owned
+        self.plans = {}     # depth -> how many were promised
+
+    def close(self, least):
+        """Nothing more follows that is as deep as this, or deeper."""
+        for d in sorted(set(self.kinds) | set(self.plans)):
             if d < least:
                 continue
-            seen = len(kinds.pop(d, ()))
-            if plans.pop(d, seen) != seen:
-                out.append(("not ok", "not as many results as planned"))
+            seen = len(self.kinds.pop(d, ()))
+            if self.plans.pop(d, seen) != seen:
+                self.out.append(("not ok", "not as many results as planned"))
 
-    for raw in lines:
-        line = STAMP.sub("", raw.rstrip("\n"))
-        m = VERSION.match(line)
-        if m:
-            close(len(m.group(1)))
-            continue
-        m = PLAN.match(line)
-        if m:
-            plans[len(m.group(1))] = int(m.group(2))
-            if m.group(2) == "0":
-                skip = "SKIP" in m.group(3).upper()
-                out.append(("skip" if skip else "not ok",
-                            m.group(3).strip(" #") or "no such test"))
-            continue
-        m = RESULT.match(line)
-        if not m:
-            continue
-        depth, name = len(m.group(1)), m.group(4)
+    def plan(self, depth, number, comment):
+        """A line 1..N"""
+        self.plans[depth] = int(number)
+        if number == "0":
+            skip = "SKIP" in comment.upper()
+            self.out.append(("skip" if skip else "not ok",
+                             comment.strip(" #") or "no such test"))
+
+    def result(self, depth, status, name):
+        """A line ok or not ok"""
         if re.search(r"#\s*SKIP", name, re.I):
             kind = "skip"
-        elif m.group(2) == "ok" or re.search(r"#\s*XFAIL", name):
+        elif status == "ok" or re.search(r"#\s*XFAIL", name):
             kind = "ok"
         else:
             kind = "not ok"
-        below = [k for d in kinds if d > depth for k in kinds[d]]
-        close(depth + 1)
-        kinds.setdefault(depth, []).append(kind)
+        below = [k for d in self.kinds if d > depth for k in self.kinds[d]]
+        self.close(depth + 1)
+        self.kinds.setdefault(depth, []).append(kind)
         if not below or (kind == "not ok" and "not ok" not in below):
-            out.append((kind, name.strip(" -")))
-    close(0)
-    return out
+            self.out.append((kind, name.strip(" -")))
+
+    def read(self, line):
+        """Take in the next line."""
+        m = VERSION.match(line)
+        if m:
+            self.close(len(m.group(1)))
+            return
+        m = PLAN.match(line)
+        if m:
+            self.plan(len(m.group(1)), m.group(2), m.group(3))
+            return
+        m = RESULT.match(line)
+        if m:
+            self.result(len(m.group(1)), m.group(2), m.group(4))
+
+
+def leaves(lines):
+    """[(ok|not ok|skip, name)] of the leaves"""
+    found = Leaves()
+    for raw in lines:
+        found.read(STAMP.sub("", raw.rstrip("\n")))
+    found.close(0)
+    return found.out
 
 
 def said_before(lines, failed):
