@@ -389,6 +389,26 @@ for p in sys.argv[1:]:
     compile(open(p, encoding="utf-8").read(), p, "exec")'
 }
 
+# what a reader sees at a glance: at most 40 lines between the braces of a
+# function, in all C files but those of patches and selftests
+function_sizes()
+{
+	local long
+
+	long=$(cd "$TOP" && ours 'include/*.h' 'net/*.[ch]' 'drivers/*.[ch]' \
+		'lib/*.[ch]' 'lib/*.cc' | xargs awk '
+		FNR == 1	{ start = 0 }
+		/^\{$/		{ start = FNR }
+		/^\}/ && start	{
+			n = FNR - start - 1
+			if (n > 40)
+				print FILENAME ":" start ": " n " lines"
+			start = 0
+		}') || return 1
+	echo "$long"
+	[ -z "$long" ]
+}
+
 # our uapi headers as they get installed; all others are the host's
 our_headers()
 {
@@ -532,6 +552,7 @@ try "examples of quic.rst" examples
 if [ "$BASE" != "$base_oldest" ]; then
 	try "shellcheck" shell
 	try "python" python
+	try "functions of at most 40 lines" function_sizes
 	try "codespell" spelling
 fi
 echo "1..$n" | tee -a "$tap"
