@@ -56,20 +56,21 @@ fi
 list()
 {
 	if [ -n "$ss" ]; then
-		echo "300 ss python3 /mnt/ops/ops/test_ss.py $ss"
+		echo "300 ss PYTHONPATH=/mnt/ops python3" \
+			"/mnt/ops/ops/test_ss.py $ss"
 	else
 		echo "60 ss echo '# no source of iproute2, IPROUTE2= names" \
 			"one'; exit 4"
 	fi
-	echo "300 documents python3 /mnt/ops/ops/test_docs.py" \
-		"/mnt/ops $ss"
+	echo "300 documents PYTHONPATH=/mnt/ops python3" \
+		"/mnt/ops/ops/test_docs.py /mnt/ops $ss"
 	echo "300 bpftrace /mnt/ops/ops/test_bpftrace.sh"
 }
 
 # the guest may have something else where this directory is
 mkdir -p "$OUT/ops"
 rsync -rp --delete "$TOP"/lib/{ops,bpftrace} "$TREE/Documentation/networking" \
-	"$OUT/ops/"
+	"$TOP/lib/aioquic_kernel/uapi.py" "$OUT/ops/"
 list | guest_tests ops kunit.enable=0
 guest_run uml ops
 conclude ops ops

@@ -6,7 +6,8 @@ usage: test_docs.py DOCUMENTATION [SS]
 
 The names in quic.rst and quic-offload.rst are those that the kernel and the
 tools have, all of them. DOCUMENTATION is the kernel's directory of this name.
-Needs root, a kernel with our patches, and netdevsim.
+Needs root, a kernel with our patches, and netdevsim. PYTHONPATH is where
+uapi.py of lib/aioquic_kernel is.
 """
 
 import re
@@ -16,12 +17,12 @@ import sys
 import time
 from pathlib import Path
 
+import uapi
 from tap import run_tests
 
 TRACEFS = Path("/sys/kernel/tracing")
 NETDEVSIM = Path("/sys/bus/netdevsim")
 DEVICE = 77
-SOL_UDP, UDP_ULP = 17, 105
 
 
 def run(*args):
@@ -157,7 +158,7 @@ def test_ss(pages):
         return "no ss with the patch"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("127.0.0.1", 0))
-        s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+        s.setsockopt(uapi.SOL_UDP, uapi.UDP_ULP, uapi.ULP_NAME)
         shown = run(sys.argv[2], "-uani")
     pattern = r"^\s+udp-ulp-quic-crypto (.*)$"
     ours, = re.findall(pattern, pages.section("Socket diagnostics"), re.M)

@@ -5,24 +5,25 @@
 usage: test_ss.py SS
 
 What ss -i shows of sockets with quic-crypto is what happened to them. Needs
-root, and a kernel with our patches.
+root, and a kernel with our patches. PYTHONPATH is where uapi.py of
+lib/aioquic_kernel is.
 """
 
 import os
 import re
 import socket
-import struct
 import subprocess
 import sys
+from collections import namedtuple
 
+import uapi
 from tap import run_tests
 
-SOL_UDP, SOL_TCP = 17, 6
-UDP_ULP, ADD_TX, ENCRYPT, ADD_RX = 105, 106, 108, 109
-TCP_ULP = 31
-TX_TAG_ROOM, TX_FLOW_ID = 2, 4
+SOL_TCP, TCP_ULP = 6, 31
 AES_GCM_128 = 51
 KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
+
+Keys = namedtuple("Keys", ("cipher_type", "key", "iv", "header_key"))
 
 NAMES = [f"{way}_{what}" for way in ("tx", "rx")
          for what in ("flows", "dev_flows", "packets", "dev_packets")]
@@ -53,27 +54,26 @@ def sock(ulp=True):
     s.bind(("127.0.0.1", 0))
     s.settimeout(5)
     if ulp:
-        s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+        s.setsockopt(uapi.SOL_UDP, uapi.UDP_ULP, uapi.ULP_NAME)
     return s, s.getsockname()[1]
 
 
-def info(flow_id, cid=b"", key=KEY):
-    """ struct quic_connection_info """
-    return struct.pack("=20sBBHII128sHB12s32s32sBQ", cid.rjust(20, b"\0"),
-                       len(cid), 0, 0, flow_id, 0, b"", AES_GCM_128, 0, IV,
-                       key, HP, 0, 0)
+def add(s, optname, flow_id, cid=b"", key=KEY):
+    """ Give a socket the keys of a flow """
+    keys = Keys(AES_GCM_128, key, IV, HP)
+    s.setsockopt(uapi.SOL_UDP, optname, uapi.connection_info(
+        uapi.flow_key(flow_id, cid), keys, 0))
 
 
 def traffic():
     """ Two sockets; one seals three packets, the other opens two of them """
     (s, _), (peer, port) = sock(), sock()
-    s.setsockopt(SOL_UDP, ADD_TX, info(1))
-    s.setsockopt(SOL_UDP, ADD_TX, info(2, key=b"k" * 16))
-    peer.setsockopt(SOL_UDP, ADD_RX, info(1, cid=b"id"))
+    add(s, uapi.UDP_QUIC_ADD_TX_CONNECTION, 1)
+    add(s, uapi.UDP_QUIC_ADD_TX_CONNECTION, 2, key=b"k" * 16)
+    add(peer, uapi.UDP_QUIC_ADD_RX_CONNECTION, 1, cid=b"id")
     for n in range(3):
-        anc = struct.pack("=QBBHI", n, TX_TAG_ROOM | TX_FLOW_ID, 2, 0, 1)
         s.sendmsg([b"\x40id" + bytes([n]) + bytes(40)],
-                  [(SOL_UDP, ENCRYPT, anc)], 0, ("127.0.0.1", port))
+                  uapi.tx_control(1, n, 2, 0), 0, ("127.0.0.1", port))
     for _ in range(2):
         peer.recvmsg(2000, 200)
     return s, peer
@@ -105,7 +105,7 @@ def test_plain():
     """ Nothing of a socket without ULP, nor without -i """
     s, port = sock(ulp=False)
     equal(ss("-uai")[port][1], "")
-    s.setsockopt(SOL_UDP, UDP_ULP, b"quic-crypto")
+    s.setsockopt(uapi.SOL_UDP, uapi.UDP_ULP, uapi.ULP_NAME)
     equal(numbers(ss("-uai")[port][1]), dict.fromkeys(NAMES, 0))
     assert "ulp" not in " ".join(ss("-ua")[port])
 
@@ -113,7 +113,7 @@ def test_plain():
 def test_unprivileged():
     """ The name alone, for those who may not administer the network """
     s, port = sock()
-    s.setsockopt(SOL_UDP, ADD_TX, info(1))
+    add(s, uapi.UDP_QUIC_ADD_TX_CONNECTION, 1)
     os.seteuid(65534)
     try:
         equal(ss("-uai")[port][1].strip(), "udp-ulp-quic-crypto")
