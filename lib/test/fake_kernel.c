@@ -2,10 +2,13 @@
 /*
  * Inject errors of the kernel's side into quic_offload.so and libquickernel:
  * preload this after the former. Calls that are not made to fail go to the
- * kernel. If that has no quic-crypto, this library seals and opens the packets
- * itself, so that both can be tested on any kernel. It does so for calls as
- * libquickernel makes them (UDP_QUIC_ENCRYPT first, flow_id), and checks
- * nothing.
+ * kernel.
+ *
+ * If the kernel has no quic-crypto, this library seals and opens the packets
+ * itself: so the tests that preload it also run on a host whose kernel lacks
+ * the module, and a change to a library can be tested without building a
+ * kernel. It knows only calls as libquickernel makes them (UDP_QUIC_ENCRYPT
+ * first, flow_id), and checks nothing: guests test what the kernel does.
  *
  * FAKE_KERNEL_ULP=errno	UDP_ULP fails: a kernel without the offload
  * FAKE_KERNEL_ULP=errno:m-n	its calls m to n fail, from 1 on
