@@ -16,7 +16,8 @@ rm -f "$RES"/quick*.tap
 list=$OUT/selftests/list
 names=(quick)
 
-need "the tests inside UML" iproute2 procps ethtool kmod python3-yaml udev
+need "the tests inside UML" iproute2 iptables procps ethtool kmod \
+	python3-yaml udev
 "$TOP/scripts/kernel.sh" uml
 "$TOP/scripts/selftests.sh"
 install -D -m 755 -t "$OUT/guest" "$TOP/scripts/guest-tests.sh"

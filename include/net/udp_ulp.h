@@ -108,14 +108,14 @@ struct udp_ulp {
  * @first_opt: first of the socket options that the ULP owns; they lie between
  *	       UDP_ULP_FIRST and UDP_ULP_LAST, and each that is to load the
  *	       module needs a MODULE_ALIAS_UDP_ULP_OPT()
- * @last_opt: last of these
+ * @last_opt: last of the socket options that the ULP owns
  * @cmsg: control message to sendmsg() that the ULP owns, a number between
  *	  @first_opt and @last_opt; 0 for none
  * @owner: module; referenced by every socket that the ULP is attached to
  * @init: returns the new state of @sk or an ERR_PTR(). Socket locked, may sleep
- * @release: frees it. The socket is being destroyed: no other call is under
- *	     way, the socket is not locked. May sleep. Readers of
- *	     udp_ulp_get_rcu() may still be there: what they look at has to be
+ * @release: frees the state that @init has returned. The socket is being
+ *	     destroyed: no other call is under way, the socket is not locked.
+ *	     May sleep. What readers of udp_ulp_get_rcu() look at has to be
  *	     freed after a grace period
  * @setsockopt: the ULP's socket options. Socket not locked and perhaps not
  *		attached: see udp_ulp_attach()
@@ -197,9 +197,9 @@ int udp_ulp_put_info(struct sk_buff *skb, const struct sock *sk,
  * udp_ulp_get - the ULP of a socket that is in use
  * @sk: UDP socket
  *
- * A ULP stays attached until the socket is destroyed, which a caller prevents
- * who came by a file, or has locked the socket. Others use udp_ulp_get_rcu().
- * Only the bit is read, next to what UDP reads anyway, if there is no ULP.
+ * A ULP stays attached until the socket is destroyed. The caller has to keep
+ * the socket alive, by its file or its lock; others use udp_ulp_get_rcu().
+ * Without a ULP, this reads only a bit, next to what UDP reads anyway.
  *
  * Return: the state, or NULL.
  */
@@ -212,7 +212,7 @@ static inline struct udp_ulp *udp_ulp_get(const struct sock *sk)
 				     !sock_flag(sk, SOCK_DEAD));
 }
 
-/* The same under rcu_read_lock(), for whoever has found the socket somehow */
+/* As udp_ulp_get(), under rcu_read_lock(): nothing keeps the socket alive */
 static inline struct udp_ulp *udp_ulp_get_rcu(const struct sock *sk)
 {
 	return rcu_dereference(udp_sk(sk)->ulp);

@@ -165,7 +165,9 @@ static struct udp_ulp *udp_ulp_init(struct sock *sk,
 	/* Never disabled: anyone could make the kernel patch itself all day */
 	static_branch_enable(&udp_ulp_needed_key);
 	rcu_assign_pointer(up->ulp, ulp);
-	/* Who sees the bit before the pointer finds no ULP: no harm is done */
+	/* A reader that sees the bit before the pointer finds no ULP, as if it
+	 * had come earlier.
+	 */
 	udp_set_bit(ULP, sk);
 	return ulp;
 }

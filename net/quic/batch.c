@@ -110,8 +110,8 @@ static bool quic_bytes_equal(const u8 *a, const u8 *b, unsigned int len)
 
 /**
  * quic_pkt_parse - read and check an unprotected short header
- * @pkt: packet; its number is filled in
- * @hdr: the packet, at least min(@len, QUIC_MAX_HDR_SIZE) bytes of it
+ * @pkt: filled in with the packet number and its length
+ * @hdr: first bytes of the packet, at least min(@len, QUIC_MAX_HDR_SIZE)
  * @len: bytes of the packet without the tag
  * @cid_len: bytes of the connection ID
  * @expected: expected packet number

@@ -7,6 +7,7 @@
 #include <crypto/chacha.h>
 #include <crypto/skcipher.h>
 #include <crypto/utils.h>
+#include <kunit/visibility.h>
 #include <linux/dma-mapping.h>
 #include <linux/fips.h>
 #include <linux/overflow.h>
@@ -109,7 +110,7 @@ bool quic_cipher_usable(const struct quic_cipher *cipher)
  * lacks the cipher, FIPS mode forbids it, or it has failed its self-test; or
  * others are just setting it up, which the next call will find done.
  */
-static int quic_alg_error(long err)
+VISIBLE_IF_KUNIT int quic_alg_error(long err)
 {
 	switch (err) {
 	case -ENOMEM:
@@ -280,7 +281,7 @@ static void quic_op_init(struct quic_op *op, const struct quic_prot *prots,
  * quic_op_alloc - prepare to protect a batch, or to open it
  * @prots: protection; more than one with the same header protection if the
  *	   packets may need several keys. The operation begins with the first
- * @n: number of these
+ * @n: number of elements of @prots
  * @b: batch
  *
  * Context: as the gfp flags of @prots allow.

@@ -140,6 +140,9 @@ void quic_op_free(struct quic_op *op);
 bool quic_op_init_one(struct quic_op *op, const struct quic_prot *prot,
 		      struct quic_batch *b);
 void quic_op_wipe(struct quic_op *op);
+#if IS_ENABLED(CONFIG_KUNIT)
+int quic_alg_error(long err);
+#endif
 
 /* aes.c */
 int quic_aes_seal(struct quic_op *op);

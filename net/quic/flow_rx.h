@@ -65,14 +65,15 @@ struct quic_rx_match {
  * struct quic_rx_watch - does a device open what it should? Callers may race:
  *			  then a packet may not be counted
  * @strays: successive packets that do not match the key in the device
- * @move: how many of these make the key move, to be offered for those packets;
- *	  doubled by each move, 0 when the device has opened many; 0 stands for
- *	  QUIC_RX_WATCH_MIN
+ * @move: how many @strays make the key move, that is, leave the device to be
+ *	  offered for the stray packets; doubled by each move, 0 when the device
+ *	  has opened many packets; 0 stands for QUIC_RX_WATCH_MIN
  * @served: packets that the device has opened since the key has moved
- * @missed: successive packets that do match, but software had to open them
- * @wait: how many of these make the core tell the device where the packet
- *	  numbers are; doubled each time, 0 when the device has opened one; 0
- *	  stands for QUIC_RX_WATCH_MIN
+ * @missed: successive packets that match the key in the device, but were opened
+ *	    by software
+ * @wait: how many @missed make the core tell the device where the packet
+ *	  numbers are; doubled each time, 0 when the device has opened a packet;
+ *	  0 stands for QUIC_RX_WATCH_MIN
  * @serving: the device has opened a packet
  */
 struct quic_rx_watch {
@@ -98,8 +99,8 @@ struct quic_rx_dev {
  * struct quic_rx_flow - keys of a connection
  * @node: entry in quic_rx_flows.ids if @id is not 0
  * @list: entry in quic_rx_flows.list
- * @matches: all matches
- * @nr_matches: their number
+ * @matches: what packets of the flow look like
+ * @nr_matches: number of entries in @matches
  * @id: handle chosen by the application, 0 if there is none
  * @path_id: path of multipath QUIC
  * @limit: upper limit of @failed, RFC 9001 6.6
@@ -111,7 +112,7 @@ struct quic_rx_dev {
  * @lock: protects @state and @key
  * @state: what was opened
  * @key: live generations, by quic_rx_slot()
- * @dev: their keys in devices
+ * @dev: keys in devices, by quic_rx_slot()
  * @offload: what devices have of the flow, NULL at first
  * @rwork: deferred free
  */
@@ -139,8 +140,8 @@ struct quic_rx_flow {
 
 /**
  * struct quic_rx_lens - lengths of connection IDs in use
- * @map: bit n if there are matches of n bytes
- * @count: number of these matches
+ * @map: bit n is set if there are matches with a connection ID of n bytes
+ * @count: number of matches with a connection ID of so many bytes
  */
 struct quic_rx_lens {
 	u32 map;
@@ -157,7 +158,7 @@ struct quic_rx_lens {
  * @ids: flows with an id
  * @nr_flows: number of all flows, changed under @lock
  * @any: lengths of connection IDs in matches with any source
- * @peer: the same with a certain source
+ * @peer: lengths of connection IDs in matches with a certain source
  * @counts: counters
  * @notify: tells listeners of an event; NULL for nobody. The caller holds @lock.
  *	    Context: process, sleeps
@@ -181,10 +182,10 @@ struct quic_rx_flows {
  * struct quic_rx_keys - the keys of a flow, as one call uses them
  * @state: copy of the flow's state, updated by quic_rx_opened()
  * @key: live generations, with a reference, by quic_rx_slot()
- * @prot: protection by each of them, or by header protection alone
- * @opened: packets that this call has opened with each of them
- * @fresh: how many of these had a larger number than any before. Others may be
- *	   copies, which anybody on the path can send again from anywhere
+ * @prot: protection by each @key, or header protection alone where @key is NULL
+ * @opened: packets that this call has opened with each @key
+ * @fresh: packets in @opened that had a larger number than all before. Others
+ *	   may be copies, which anybody on the path can send from anywhere
  */
 struct quic_rx_keys {
 	struct quic_rx_state state;

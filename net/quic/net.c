@@ -32,7 +32,7 @@ struct workqueue_struct *quic_crypto_wq;
 
 static unsigned int quic_net_id __read_mostly;
 
-/* The namespaces that are older than this module have their state */
+/* Set when the namespaces that are older than this module have a state, too */
 static bool quic_net_ready __read_mostly;
 
 /**

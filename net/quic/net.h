@@ -63,7 +63,7 @@ struct quic_mib {
  * enum quic_resource - what is limited, see charge.c
  * @QUIC_FLOWS: flows that are installed, or not freed yet
  * @QUIC_DEVICE_KEYS: keys that are in devices, or offered to devices
- * @QUIC_RESOURCES: number of these
+ * @QUIC_RESOURCES: number of limited resources
  */
 enum quic_resource {
 	QUIC_FLOWS,
@@ -103,14 +103,14 @@ enum quic_nl_event {
  * @mib: counters, shown in /proc/net/quic_stat
  * @limits: of each resource
  * @removed: how many flows were ever removed, modulo 2^32
- * @freed: how many of these are freed
+ * @freed: how many removed flows were ever freed, modulo 2^32
  * @seal_limit: packets that a key may seal, a sysctl; 0, and what exceeds the
  *		limit of the cipher, has no effect
  * @open_limit: packets of a flow that may fail to open, a sysctl
  * @retired: records of keys that nobody has any more, made with the first key
  * @sysctl: registered table
  * @socks: sockets that have this ULP, by quic_sock.number
- * @next_sock: number of the next of them
+ * @next_sock: where to look for the number of the next socket
  * @changes: how many flows were ever added or removed, modulo 2^32
  */
 struct quic_crypto_net {

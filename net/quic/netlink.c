@@ -517,7 +517,7 @@ static void quic_nl_send_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
 /**
  * quic_nl_notify_tx - tell listeners about a flow that sends
  * @fs: flows of the socket, whose lock the caller holds
- * @flow: one of them
+ * @flow: flow in @fs
  * @event: what has happened, or is about to happen to a flow that is removed
  *
  * Context: process, sleeps.
@@ -531,8 +531,8 @@ void quic_nl_notify_tx(struct quic_flows *fs, const struct quic_flow *flow,
 /**
  * quic_nl_notify_rx - tell listeners about a flow that receives
  * @fs: flows of the socket, whose lock the caller holds
- * @flow: one of them
- * @event: as of quic_nl_notify_tx()
+ * @flow: flow in @fs
+ * @event: what has happened, or is about to happen to a flow that is removed
  *
  * Context: process, sleeps.
  */
@@ -546,7 +546,7 @@ void quic_nl_notify_rx(struct quic_rx_flows *fs, struct quic_rx_flow *flow,
  * quic_nl_notify_tx_limit - tell listeners that a key of a flow may seal few
  *			     packets more
  * @fs: flows of the socket
- * @flow: one of them; the caller holds a reference
+ * @flow: flow in @fs; the caller holds a reference
  *
  * A sender does not wait for those who add and remove flows: meanwhile, the
  * message has no generations.
@@ -568,7 +568,7 @@ void quic_nl_notify_tx_limit(struct quic_flows *fs,
  * quic_nl_notify_rx_limit - tell listeners that few more packets of a flow may
  *			     fail to open
  * @fs: flows of the socket
- * @flow: one of them; the caller holds a reference
+ * @flow: flow in @fs; the caller holds a reference
  *
  * A receiver does not wait for those who add and remove flows: meanwhile, the
  * message has no matches.

@@ -314,7 +314,9 @@ void quic_offload_key_done(struct quicdev_key *qkey, int err)
 	o->since = jiffies;
 	/* Pairs with quic_offload_get(): the driver has set up its state */
 	smp_store_release(&qkey->ready, true);
-	/* Who sees this counter go up finds the key in the device */
+	/* Count last: whoever has seen the counter go up may rely on the key
+	 * being in the device.
+	 */
 	quic_offload_count(o, quic_offload_mibs[qkey->direction].added, 1);
 }
 
@@ -332,6 +334,7 @@ void quic_offload_key_stop(struct quicdev_key *qkey)
 /**
  * quic_offload_alloc - prepare to offer a key to a device
  * @sk: socket of the flow
+ * @direction: direction of the key
  * @oflow: what devices have of the flow, which the caller holds; filled in if
  *	   it is NULL
  * @user: user for whom the key counts
@@ -342,6 +345,7 @@ void quic_offload_key_stop(struct quicdev_key *qkey)
  * with a reference, its operations and a description of it; or NULL.
  */
 struct quic_offload *quic_offload_alloc(struct sock *sk,
+					enum quicdev_direction direction,
 					struct quic_offload_flow **oflow,
 					struct quic_user *user,
 					struct net_device *netdev)
@@ -353,11 +357,13 @@ struct quic_offload *quic_offload_alloc(struct sock *sk,
 	if (!qdev || quic_user_charge(user, net, QUIC_DEVICE_KEYS))
 		return NULL;
 	o = kzalloc_obj(*o, GFP_ATOMIC | __GFP_ACCOUNT | __GFP_NOWARN);
-	if (!o)
-		goto err_uncharge;
-	o->flow = quic_offload_flow_get(oflow);
-	if (!o->flow)
+	if (o)
+		o->flow = quic_offload_flow_get(oflow);
+	if (!o || !o->flow) {
+		SNMP_INC_STATS(quic_crypto_net(net)->mib,
+			       quic_offload_mibs[direction].refused);
 		goto err_free;
+	}
 	if (!refcount_inc_not_zero(&qdev->ref))
 		goto err_flow_put;
 	__module_get(THIS_MODULE);
@@ -378,7 +384,6 @@ err_flow_put:
 	quic_offload_flow_put(o->flow);
 err_free:
 	kfree(o);
-err_uncharge:
 	quic_user_uncharge(user, net, QUIC_DEVICE_KEYS);
 	return NULL;
 }

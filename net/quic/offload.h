@@ -92,10 +92,10 @@ enum quic_offload_state {
 
 /**
  * enum quic_offload_stop - why the device is not to have more packets
- * @QUIC_OFFLOAD_GO: they may
- * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it, or packets that the
- *	device has opened went astray, or it opens none, or nobody may have any
- *	more
+ * @QUIC_OFFLOAD_GO: no reason, the device may have more packets
+ * @QUIC_OFFLOAD_STOP_KEY: the driver has asked for it; or packets that the
+ *	device has opened went astray; or the device opens no packets; or so
+ *	many packets of the flow failed to open that no more may be opened
  * @QUIC_OFFLOAD_STOP_PATH: something on the way to the device does to the
  *	packets what makes it impossible to seal them; this will not change with
  *	the next key
@@ -190,6 +190,7 @@ static inline bool quic_offload_is_rx(const struct quic_offload *offload)
 
 /* offload.c */
 struct quic_offload *quic_offload_alloc(struct sock *sk,
+					enum quicdev_direction direction,
 					struct quic_offload_flow **oflow,
 					struct quic_user *user,
 					struct net_device *netdev);

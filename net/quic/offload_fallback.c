@@ -274,7 +274,7 @@ struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
 	if (quic_fallback_whole(skb, off)) {
 		nskb = quic_fallback(o, skb, off, ext);
 	} else {
-		/* It will happen to the next packets, too */
+		/* What has changed these packets will change the next ones */
 		quic_offload_stop(o, QUIC_OFFLOAD_STOP_PATH);
 		SKB_DR_SET(reason, QUIC_TX_CHANGED);
 	}

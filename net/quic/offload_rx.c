@@ -287,7 +287,7 @@ static void quic_offload_rx_new(struct quic_rx_flow *flow,
 	struct quic_rx_dev *dev = &flow->dev[quic_rx_slot(key->gen)];
 	struct quic_offload *offload;
 
-	offload = quic_offload_alloc(seen->sk, &flow->offload,
+	offload = quic_offload_alloc(seen->sk, QUICDEV_RX, &flow->offload,
 				     flow->charge.user, netdev);
 	if (!offload)
 		return;
@@ -446,8 +446,9 @@ void quic_offload_rx_unmatch(struct quic_rx_flow *flow, const u8 *cid,
 	rcu_read_lock();
 	for (i = 0; i < QUIC_RX_SLOTS; i++) {
 		o = rcu_dereference(flow->dev[i].slot.offload);
-		/* Packets for nobody may have made the key leave already: there
-		 * may be others to offer it for.
+		/* The key may have left the device because packets with this
+		 * connection ID went astray. It may be offered again, for
+		 * packets with other connection IDs.
 		 */
 		if (!o)
 			WRITE_ONCE(flow->dev[i].slot.tried, 0);
@@ -520,8 +521,8 @@ const struct quic_rx_key *quic_offload_rx_key(const struct quic_skb_ext *ext)
  * @cid_len: bytes of its connection ID
  * @expected: number relative to which that of the packet can be completed
  *
- * The same key, number and payload give the same bytes. So no nonce is used
- * twice, in the sense that matters.
+ * The key, the packet number and the payload are those that the peer has used,
+ * so the result is what the peer has sent: no nonce protects two payloads.
  *
  * Context: process, sleeps, if the protection is for this.
  * Return: 0 or a negative error.
@@ -575,7 +576,7 @@ void quic_offload_rx_stop(const struct quic_skb_ext *ext)
  * @skb: the packets
  * @ext: their extension
  *
- * It would happen to the next ones, too.
+ * The next packets would go astray, too, so the key leaves the device.
  *
  * Context: any.
  */

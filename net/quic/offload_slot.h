@@ -14,7 +14,8 @@ struct quic_offload;
  * struct quic_offload_slot - a key of a flow in devices
  * @offload: the key in a device, or offered to a device
  * @tried: &quic_offload_dev.gen of the device that has refused the key
- * @retry: when to offer it again all the same, in jiffies; 0: never
+ * @retry: when to offer the key to the device of @tried again, in jiffies; 0:
+ *	   never
  * @blocked: &quic_offload_dev.gen of the device that packets of the flow cannot
  *	     get to without being changed on the way; survives key updates
  */

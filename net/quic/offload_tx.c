@@ -150,8 +150,8 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
 	struct quic_slot *slot = &flow->slot[b->phase];
 	struct quic_offload *offload;
 
-	offload = quic_offload_alloc(sk, &flow->offload, flow->charge.user,
-				     netdev);
+	offload = quic_offload_alloc(sk, QUICDEV_TX, &flow->offload,
+				     flow->charge.user, netdev);
 	if (!offload)
 		return;
 	offload->qkey.ops = &quic_offload_tx_key_ops;

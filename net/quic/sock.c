@@ -57,7 +57,7 @@ struct quic_sock *quic_sock_alloc(struct sock *sk)
 	if (err)
 		goto err_rx_destroy;
 	refcount_set(&qs->ref, 1);
-	/* Whoever goes through them looks for the next number */
+	/* quic_sock_next() goes through the sockets in the order of numbers */
 	err = xa_alloc_cyclic(&qn->socks, &qs->number, qs,
 			      XA_LIMIT(1, U32_MAX - 1), &qn->next_sock,
 			      GFP_KERNEL_ACCOUNT);

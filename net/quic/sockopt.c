@@ -380,7 +380,9 @@ static int quic_fill_info(struct sock *sk, const struct udp_ulp_ops *ops,
 	else
 		err = quic_fill_tx_info(quic_flows_of(sk, ops), sk, info);
 	info->key.flags = flags;
-	/* Who asks for no flow may still hit the one that matches anything */
+	/* A key of zeros asks about no flow, so there need not be one. If there
+	 * is a flow that matches all packets, a key of zeros describes it, too.
+	 */
 	return none ? 0 : err;
 }
 

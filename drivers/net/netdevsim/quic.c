@@ -172,7 +172,7 @@ static void nsim_quic_tx_number(struct nsim_quic_key *key, u64 pn)
 static bool nsim_quic_pkt_ok(const struct quicdev_key *qkey, const u8 *pkt,
 			     unsigned int len)
 {
-	if (len < 1 + qkey->cid_len + QUIC_MAX_PKT_NUM_LEN + QUIC_TAG_SIZE)
+	if (len < nsim_quic_pn_off(qkey) + QUIC_MAX_PKT_NUM_LEN + QUIC_TAG_SIZE)
 		return false;
 	if (pkt[0] & QUIC_HDR_LONG ||
 	    !(pkt[0] & QUIC_HDR_KEY_PHASE) != !(qkey->key_gen & 1))
@@ -193,7 +193,7 @@ static bool nsim_quic_pkt_ok(const struct quicdev_key *qkey, const u8 *pkt,
 static int nsim_quic_seal(struct nsim_quic_key *key, u8 *pkt, unsigned int len,
 			  const struct quic_skb_ext *ext)
 {
-	unsigned int pn_off = 1 + key->qkey->cid_len, hdr_len, pn_len;
+	unsigned int pn_off = nsim_quic_pn_off(key->qkey), hdr_len, pn_len;
 	u64 pn;
 	int err;
 
@@ -349,9 +349,10 @@ static struct sk_buff *nsim_quic_seal_list(struct netdevsim *ns,
 	return first;
 }
 
-/* Crypto in a NIC costs the host nothing. So that its own shows, there is a
- * mode without: the UDP payload becomes a pattern, headers of packets and all,
- * and takes the way of any other. The data itself is not touched.
+/* A NIC seals without the host's CPU. So that benchmarks show what the rest of
+ * the stack costs, free_crypto sends a pattern in place of the UDP payload,
+ * QUIC headers included, the way that sealed packets go. The user's data is not
+ * touched.
  */
 static int nsim_quic_blank(struct netdevsim *ns, struct sk_buff *skb)
 {
@@ -398,7 +399,9 @@ static struct sk_buff *nsim_quic_tx_key(struct netdevsim *ns,
 					struct sk_buff *skb,
 					unsigned int *dropped)
 {
-	/* The segments may be done with it before the last of them is */
+	/* A copy: segments drop the extension as they are sealed, and the last
+	 * one still needs it.
+	 */
 	const struct quic_skb_ext ext = *quicdev_skb_ext(skb);
 	struct nsim_quic_key *key;
 
@@ -827,7 +830,7 @@ static int nsim_quic_refuse_add_set(void *data, u64 val)
 {
 	struct netdevsim *ns = data;
 
-	/* That one is no refusal */
+	/* -EINPROGRESS asks for time, and does not refuse the key */
 	if (val > MAX_ERRNO || val == EINPROGRESS)
 		return -EINVAL;
 	WRITE_ONCE(ns->quic.refuse_add, val);
@@ -914,7 +917,7 @@ static const struct quicdev_caps nsim_quic_caps = {
 	.max_vlans	= U8_MAX,
 };
 
-/* Opening depends on less */
+/* The core does not look at pkt_num_lens of devices that open packets */
 static const struct quicdev_caps nsim_quic_rx_caps = {
 	.ciphers	= QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
 			  QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_256) |
@@ -932,7 +935,7 @@ static const struct quicdev_ops nsim_quicdev_ops = {
 	.quic_dev_resync	= nsim_quic_rx_resync,
 };
 
-/* Devices that there are know fewer ciphers and connection IDs */
+/* Existing hardware has fewer ciphers and lengths of connection IDs */
 static void nsim_quic_stateful_caps(struct quicdev_caps *caps)
 {
 	caps->ciphers = QUICDEV_CIPHER(TLS_CIPHER_AES_GCM_128) |
@@ -1000,8 +1003,8 @@ static void nsim_quic_debugfs_caps(struct quicdev_caps *caps,
  *	skb stays as it is
  * rx_behind: packet numbers that all keys are to fall behind by
  * rx_drop: lose every Nth skb that arrives
- * stateful: be like devices that there are: fewer ciphers and connection IDs,
- *	no GSO, keys take time, packet numbers are counted
+ * stateful: be like existing hardware: fewer ciphers and lengths of connection
+ *	IDs, no GSO, keys take time, packet numbers are counted
  *
  * Keys for either direction are refused, delayed and lost alike.
  */

@@ -88,6 +88,12 @@ struct nsim_quic_state {
 	struct nsim_quic_key *key;
 };
 
+/* Offset of the packet number in a packet of @qkey, RFC 9000 17.3.1 */
+static inline unsigned int nsim_quic_pn_off(const struct quicdev_key *qkey)
+{
+	return 1 + qkey->cid_len;
+}
+
 static inline void nsim_quic_count(struct netdevsim *ns,
 				   enum nsim_quic_stat stat, unsigned int n)
 {

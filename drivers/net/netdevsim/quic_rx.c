@@ -194,7 +194,7 @@ static bool nsim_quic_rx_match(const struct nsim_quic_key *key,
 
 	return nsim_quic_key_usable(key) &&
 	       !memcmp(&key->tuple, &pkt->tuple, sizeof(pkt->tuple)) &&
-	       pkt->len >= 1 + qkey->cid_len + QUIC_MAX_PKT_NUM_LEN +
+	       pkt->len >= nsim_quic_pn_off(qkey) + QUIC_MAX_PKT_NUM_LEN +
 			   QUIC_HP_SAMPLE_SIZE &&
 	       !memcmp(pkt->data + 1, qkey->cid, qkey->cid_len);
 }
@@ -203,7 +203,7 @@ static bool nsim_quic_rx_match(const struct nsim_quic_key *key,
 static unsigned int nsim_quic_show_header(const struct nsim_quic_key *key,
 					  const u8 *wire, u8 *hdr, u32 *pn)
 {
-	unsigned int off = 1 + key->qkey->cid_len, len, i;
+	unsigned int off = nsim_quic_pn_off(key->qkey), len, i;
 	u8 mask[QUIC_HP_SAMPLE_SIZE];
 
 	nsim_quic_hp_mask(key, wire + off + QUIC_MAX_PKT_NUM_LEN, mask);
@@ -268,7 +268,7 @@ static int nsim_quic_open_locked(struct nsim_quic_key *key,
 	pn_len = nsim_quic_show_header(key, pkt->data, hdr, &truncated);
 	if (!(hdr[0] & QUIC_HDR_KEY_PHASE) != !(qkey->key_gen & 1))
 		return -ENOENT;
-	hdr_len = 1 + qkey->cid_len + pn_len;
+	hdr_len = nsim_quic_pn_off(qkey) + pn_len;
 	pn = quic_pkt_num_decode(key->next, truncated, pn_len);
 	memcpy(pkt->data, hdr, hdr_len);
 	err = nsim_quic_decrypt(key, pkt, hdr_len, pn);

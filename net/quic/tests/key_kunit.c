@@ -482,6 +482,32 @@ static void quic_test_aead_off_cpu(struct kunit *test)
 	quic_aead_free(tfm);
 }
 
+struct quic_alg_error_case {
+	const char *desc;
+	int alg;
+	int err;
+};
+
+/* EEXIST, ENOENT and ETIMEDOUT would mean something else to users */
+static const struct quic_alg_error_case quic_alg_error_cases[] = {
+	{ "no memory", -ENOMEM, -ENOMEM },
+	{ "signal", -EINTR, -EINTR },
+	{ "being set up", -EAGAIN, -EAGAIN },
+	{ "was set up meanwhile", -EEXIST, -EAGAIN },
+	{ "being tested", -ETIMEDOUT, -EAGAIN },
+	{ "not there", -ENOENT, -EOPNOTSUPP },
+	{ "failed its test", -ELIBBAD, -EOPNOTSUPP },
+};
+
+KUNIT_ARRAY_PARAM_DESC(quic_alg_error, quic_alg_error_cases, desc);
+
+static void quic_test_alg_error(struct kunit *test)
+{
+	const struct quic_alg_error_case *c = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, c->err, quic_alg_error(c->alg));
+}
+
 static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_key_limit, quic_limit_gen_params),
 	KUNIT_CASE(quic_test_limit_near),
@@ -498,6 +524,7 @@ static struct kunit_case quic_key_cases[] = {
 	KUNIT_CASE(quic_test_retired_users),
 	KUNIT_CASE(quic_test_cipher_find),
 	KUNIT_CASE(quic_test_aead_off_cpu),
+	KUNIT_CASE_PARAM(quic_test_alg_error, quic_alg_error_gen_params),
 	{}
 };
 

@@ -21,9 +21,11 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 #include <linux/errqueue.h>
 #include <linux/genetlink.h>
@@ -844,6 +846,40 @@ TEST_F(quic, flow_del_all)
 	ASSERT_EQ(0, flow_del_all(self->tx));
 }
 
+/* Flows belong to the socket: a process that is killed leaves them there. */
+TEST_F(quic, flow_del_killed)
+{
+	unsigned long start;
+	int tx, rx, status;
+	struct flow f;
+	pid_t pid;
+
+	ASSERT_EQ(0, netns_enter());
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	start = seconds();
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;; flow_add(tx, &f))
+			flow_init(&f, TLS_CIPHER_CHACHA20_POLY1305, 8);
+	}
+	while (counter(CURR_TX_SW) < 100 && seconds() < start + 30)
+		usleep(1000);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+	ASSERT_LE(100, counter(CURR_TX_SW));
+	ASSERT_EQ(0, flow_del_all(tx));
+	ASSERT_EQ(0, counter(CURR_TX_SW));
+	/* The socket is as good as new. */
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	seal_one(_metadata, tx, &self->to, rx, &self->flow, 1);
+	close(tx);
+	close(rx);
+}
+
 TEST_F(quic, flow_many)
 {
 	enum { N = 150 };
@@ -1172,7 +1208,7 @@ TEST_F(quic, key_other_iv)
 	ASSERT_EQ(0, flow_add(self->tx, &self->flow));
 }
 
-/* A peer, who knows the key, cannot use it up from a namespace of his own. */
+/* A peer knows the key, but cannot use it up from another network namespace. */
 TEST_F(quic, key_other_netns)
 {
 	struct flow other_iv = self->flow;
@@ -2144,6 +2180,52 @@ TEST_F(quic, error_mtu)
 	seal_batch(_metadata, tx, &self->to, rx, &batch);
 	batch_init(&batch, &self->flow, 2, 4, max, max);
 	seal_batch(_metadata, tx, &self->to, rx, &batch);
+
+	/* One packet counts with its own size, whatever the GSO size is. */
+	ASSERT_EQ(0, lo_set_mtu(1280));
+	ASSERT_EQ(0, set_int(tx, SOL_UDP, UDP_SEGMENT, 1400));
+	batch_init(&batch, &self->flow, 6, 1, 1000, 1000);
+	seal_batch(_metadata, tx, &self->to, rx, &batch);
+	batch_init(&batch, &self->flow, 7, 1, 1400, 1400);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	close(tx);
+	close(rx);
+}
+
+/* The MTU shrinks behind the back of a connected socket. */
+TEST_F(quic, error_mtu_lowered)
+{
+	bool v4 = variant->family == AF_INET;
+	size_t max = 1500 - (v4 ? 28 : 48);
+	struct counters old, now;
+	int tx, rx;
+
+	ASSERT_EQ(0, netns_enter());
+	ASSERT_EQ(0, lo_set_mtu(1500));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ASSERT_EQ(0, v4 ? set_int(tx, SOL_IP, IP_MTU_DISCOVER,
+				  IP_PMTUDISC_DO) :
+			  set_int(tx, SOL_IPV6, IPV6_MTU_DISCOVER,
+				  IPV6_PMTUDISC_DO));
+	ASSERT_EQ(0, connect(tx, (void *)&self->to, addr_len(&self->to)));
+	batch_init(&batch, &self->flow, 1, 2, max, max);
+	seal_batch(_metadata, tx, NULL, rx, &batch);
+
+	ASSERT_EQ(0, lo_set_mtu(1280));
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 3, 1, max, max);
+	ASSERT_EQ(-EMSGSIZE, send_batch(tx, NULL, &batch));
+	batch_init(&batch, &self->flow, 3, 2, max, max);
+	ASSERT_EQ(-EMSGSIZE, send_batch(tx, NULL, &batch));
+	ASSERT_EQ(0, counters_read(&now));
+	EXPECT_EQ(old.v[TX_MALFORMED] + 2, now.v[TX_MALFORMED]);
+	EXPECT_EQ(old.v[TX_LOST], now.v[TX_LOST]);
+	/* Neither has used up a number. */
+	max -= 1500 - 1280;
+	batch_init(&batch, &self->flow, 3, 2, max, max);
+	seal_batch(_metadata, tx, NULL, rx, &batch);
 	close(tx);
 	close(rx);
 }
@@ -3488,6 +3570,47 @@ TEST_F(quic, lost)
 	EXPECT_EQ(old.v[TX_SW_ERROR], now.v[TX_SW_ERROR]);
 	ASSERT_EQ(-EALREADY, send_batch(tx, &self->to, &batch));
 	close(tx);
+}
+
+/* Which of the two works depends on what the kernel has been built with. */
+static int drop_output(bool v4)
+{
+	char cmd[128];
+
+	snprintf(cmd, sizeof(cmd),
+		 "for t in ip%1$stables-legacy ip%1$stables; do "
+		 "$t -A OUTPUT -p udp -j DROP && exit; done 2> /dev/null; "
+		 "exit 1", v4 ? "" : "6");
+	return system(cmd);
+}
+
+/* The same when netfilter drops what leaves, which plain UDP is told. */
+TEST_F(quic, lost_netfilter)
+{
+	bool v4 = variant->family == AF_INET;
+	struct counters old, now;
+	int tx, rx;
+
+	ASSERT_EQ(0, netns_enter());
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	if (drop_output(v4))
+		SKIP(return, "no ip%stables that drops", v4 ? "" : "6");
+	ASSERT_EQ(-1, sendto(tx, "x", 1, 0, (void *)&self->to,
+			     addr_len(&self->to)));
+	ASSERT_EQ(EPERM, errno);
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 1, 1200, 1200);
+	ASSERT_EQ(1200 - TAG, send_batch(tx, &self->to, &batch));
+	ASSERT_EQ(0, counters_read(&now));
+	EXPECT_EQ(old.v[TX_LOST] + 1, now.v[TX_LOST]);
+	EXPECT_EQ(old.v[TX_SW_PACKETS] + 1, now.v[TX_SW_PACKETS]);
+	EXPECT_EQ(old.v[TX_SW_ERROR], now.v[TX_SW_ERROR]);
+	ASSERT_EQ(-EALREADY, send_batch(tx, &self->to, &batch));
+	ASSERT_EQ(-EAGAIN, rx_recv(rx, rxbuf, sizeof(rxbuf), 0));
+	close(tx);
+	close(rx);
 }
 
 /* What plain UDP says comes through, and uses up nothing. */

@@ -15,14 +15,11 @@ import struct
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt
 from lib.py import ksft_true, ksft_variants, KsftSkipEx
 from lib.py import NetDrvEpEnv, defer, ip
+from lib.py.quic import ADD_RX, ADD_TX, AES_GCM_128, DEL_TX, ENCRYPT, HP, IV
+from lib.py.quic import KEY, RX_DROP, SOL_UDP, SO_COOKIE, TX_FLOW_ID
+from lib.py.quic import TX_TAG_ROOM, UDP_ULP
 from lib.py.quic import RxMainLink, check, quic_init_nsim
 from lib.py.quic import trace_events, wait_until
-
-SOL_UDP = 17
-UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX, RX_DROP = 105, 106, 107, 108, 109, 113
-TX_TAG_ROOM, TX_FLOW_ID = 2, 4
-AES_GCM_128 = 51
-SO_COOKIE = 57
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -32,8 +29,6 @@ INFO = 2                # INET_DIAG_INFO, the extension that ss -i asks for
 ULP_INFO = 19           # INET_DIAG_ULP_INFO
 ULP_NAME, ULP_QUIC = 1, 4
 FLOWS, DEV_FLOWS, PACKETS, DEV_PACKETS = 2, 3, 4, 5
-
-KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
 
 
 #

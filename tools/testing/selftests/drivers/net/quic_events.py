@@ -24,7 +24,7 @@ from lib.py import KsftSkipEx
 from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
 from lib.py.quic import SLOW, Shake, TIME_SCALE, check, check_clean
 from lib.py.quic import check_device, check_no_drops
-from lib.py.quic import check_safe
+from lib.py.quic import check_safe, fail_slab
 from lib.py.quic import quic_init_nsim, rounds, second_port, spare_link
 from lib.py.quic import or_skip
 from lib.py.quic import wait_until
@@ -324,6 +324,31 @@ def slow_latency(cfg):
     check_clean(load)
 
 
+def slow_other_down(cfg):
+    """ While an add sleeps, another device with a key goes down at once """
+    link = quic_init_nsim(cfg)
+    other = spare_link(link)
+
+    with other.load(segments=3) as load:
+        load.until_device()
+        link.knob("slow", 60000 * TIME_SCALE)
+        undo = defer(link.knob, "slow", 0)
+        with link.load(port=4434) as sleeper:
+            wait_until(lambda: link.read_knob("asleep") == 1, 10,
+                       "no add sleeps")
+            start = time.monotonic()
+            other.down()
+            ksft_lt(time.monotonic() - start, 6 * TIME_SCALE,
+                    "seconds to set the device down")
+            ksft_true(link.has_no_keys(), "no keys while it is down")
+            ksft_eq(link.read_knob("asleep"), 1, "the add has come back")
+            undo.exec()
+        other.up()
+        load.until_device("after it was down")
+    check_clean(sleeper)
+    check_safe(load)
+
+
 @ksft_disruptive
 def slow_down(cfg):
     """ The device goes down, and is removed, while an add sleeps """
@@ -384,6 +409,30 @@ def add_refused_busy(cfg, delay):
         link.knob("refuse_add", 0)
         load.until_device("without any other reason")
     check_clean(load)
+
+
+@ksft_variants([
+    KsftNamedVariant("offer", "quic_offload_alloc"),
+    KsftNamedVariant("transform", "quic_aead_alloc"),
+])
+def add_no_memory(cfg, function):
+    """ Software seals while there is no memory to offer the key """
+    link = quic_init_nsim(cfg)
+
+    link.offload("off")
+    defer(link.offload_on)
+    with link.load(segments=3) as load:
+        undo = fail_slab(function)
+        link.offload("on")
+        wait_until(lambda: link.counters()["QuicTxDeviceError"] >
+                   load.before("QuicTxDeviceError"), 10, "nothing is counted")
+        load.until_software("without memory")
+        undo.exec()
+        load.until_device("when there is memory")
+    check_clean(load)
+    check_no_drops(load)
+    # The driver was not asked in vain
+    check(load, QuicTxDevice=1, tx_quic_ctx=1)
 
 
 def detached(cfg):
@@ -870,11 +919,11 @@ def main() -> None:
     with NetDrvEpEnv(__file__) as cfg:
         ksft_run(cases=[
             toggle, toggle_load, toggle_checksum, down_up, shake,
-            down_in_flight, mtu, close_and_down, threads, add_refused, add_delayed,
-            add_delayed_down, add_delayed_queue, slow, slow_latency,
-            slow_down,
+            down_in_flight, mtu, close_and_down, threads, add_refused,
+            add_delayed, add_delayed_down, add_delayed_queue, slow,
+            slow_latency, slow_other_down, slow_down,
             ring, give_back, stop_key, add_refused_late, add_refused_busy,
-            detached, shared_table, table_limit, many_flows,
+            add_no_memory, detached, shared_table, table_limit, many_flows,
             keys_lost, keys_lost_load, corrupt, reset, reset_requeued,
             free_crypto, netns_move, netns_exit, unregister,
             unregister_load, unregister_throttled, devlink_reload,

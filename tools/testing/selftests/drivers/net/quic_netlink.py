@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 
 """
-What generic netlink tells of flows: Documentation/netlink/specs/quic-crypto.yaml
+What generic netlink tells of flows, see
+Documentation/netlink/specs/quic-crypto.yaml
 """
 
 import ctypes
@@ -14,17 +15,12 @@ import struct
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_in, ksft_ge
 from lib.py import ksft_raises, ksft_true, KsftSkipEx
 from lib.py import NetNS, NlError, defer, ip
+from lib.py.quic import ADD_RX, ADD_TX, AES_GCM_128, CONN_ALIAS
+from lib.py.quic import CONN_GENERATION, DEL_RX, DEL_TX, ENCRYPT, HP, IV, KEY
+from lib.py.quic import SOL_UDP, SO_COOKIE, TX_FLOW_ID, TX_TAG_ROOM, UDP_ULP
 from net.lib.py.ynl import SPEC_PATH, YnlFamily
 
-SOL_UDP = 17
-UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX, DEL_RX = range(105, 111)
-CONN_GENERATION, CONN_ALIAS = 1, 4
-TX_TAG_ROOM, TX_FLOW_ID = 2, 4
-AES_GCM_128 = 51
-SO_COOKIE = 57
 NETLINK_GENERIC = 16
-
-KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
 
 
 class QuicFamily(YnlFamily):

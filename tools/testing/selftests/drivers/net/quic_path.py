@@ -554,8 +554,9 @@ def ipsec_rerouted(cfg):
     aead = "aead 'rfc4106(gcm(aes))' 0x" + 20 * "5a" + " 128"
     _ipsec_policy(cfg)
     for ns in (None, link.remote_ns):
-        or_skip(ip, f"xfrm state add src {local} dst {remote} {esp} {aead}",
-                ns=ns)
+        # The parentheses in the name are for a shell to quote
+        or_skip(cmd, f"ip xfrm state add src {local} dst {remote} "
+                     f"{esp} {aead}", shell=True, ns=ns)
         defer(ip, "xfrm state flush", ns=ns)
     ip(f"route add 203.0.113.77/32 dev {link.ifname}")
     defer(ip, f"route del 203.0.113.77/32 dev {link.ifname}")
@@ -687,8 +688,8 @@ def main() -> None:
         ksft_run(cases=[
             other_device, loopback, multicast, vlan, bond_hash, bond_failover,
             route_change, route_change_queued, redirect, mirror,
-            ingress_redirect, bpf, bpf_redirect_peer, bpf_xdp, bpf_port, bpf_damage, bpf_encap,
-            ipsec_negotiated, ipsec_rerouted,
+            ingress_redirect, bpf, bpf_redirect_peer, bpf_xdp, bpf_port,
+            bpf_damage, bpf_encap, ipsec_negotiated, ipsec_rerouted,
             ingress_macvlan, ingress_nd_redirect, vlan_push,
             vlan_push_redirect, checksum,
         ], args=(cfg, ))

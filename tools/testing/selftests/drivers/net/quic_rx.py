@@ -28,8 +28,8 @@ from lib.py.quic import CIPHERS, RxMainLink, Shake, TIME_SCALE, add_link
 from lib.py.quic import check
 from lib.py.quic import check_rx_clean, check_rx_device
 from lib.py.quic import check_rx_mostly_device, check_rx_safe
-from lib.py.quic import check_rx_software, nsim_pair, or_skip, quic_init
-from lib.py.quic import quic_init_nsim, rounds, spare_link, sysctl
+from lib.py.quic import check_rx_software, fail_slab, nsim_pair, or_skip
+from lib.py.quic import quic_init, quic_init_nsim, rounds, spare_link, sysctl
 from lib.py.quic import trace_events, wait_until, write_file
 
 ETH_P_ALL = 3
@@ -727,6 +727,25 @@ def add_refused_busy(cfg):
     check_rx_clean(load)
 
 
+def add_no_memory(cfg):
+    """ Software opens while there is no memory to offer the key """
+    link = _init_nsim(cfg)
+
+    link.offload("off")
+    defer(link.offload_on)
+    with link.load(segments=3) as load:
+        undo = fail_slab("quic_offload_alloc")
+        link.offload("on")
+        wait_until(lambda: link.counters()["QuicRxDeviceError"] >
+                   load.before("QuicRxDeviceError"), 10, "nothing is counted")
+        load.until_software("without memory")
+        undo.exec()
+        load.until_device("when there is memory")
+    check_rx_clean(load)
+    # The driver was not asked in vain
+    check(load, QuicRxDevice=1, rx_quic_ctx=1)
+
+
 def add_refused_late(cfg):
     """ An answer that comes late is as good as one that comes at once """
     link = _init_nsim(cfg)
@@ -1356,7 +1375,8 @@ def main() -> None:
             queued_delete, queued_replace, queued_close, queued, queued_down,
             queued_reset, steal,
             toggle, toggle_load, toggle_checksum, down_up, shake, add_refused,
-            add_refused_busy, add_refused_late, add_delayed, slow,
+            add_refused_busy, add_no_memory, add_refused_late, add_delayed,
+            slow,
             table_limit, max_device_keys, caps, keys_lost, resync,
             resync_backoff, in_vain, loss, reorder, netns_move, unregister_load,
             mirred_back, mirred_other, mirred_mirror, bpf, forward, tap,

@@ -30,6 +30,18 @@ CIPHERS = ["aes-128-gcm", "aes-256-gcm", "aes-128-ccm", "chacha20-poly1305"]
 if SLOW:
     CIPHERS = ["aes-256-gcm", "chacha20-poly1305"]
 
+# <linux/udp.h>, <linux/quic.h>, <linux/tls.h>, <asm-generic/socket.h>
+SOL_UDP = 17
+UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX, DEL_RX = range(105, 111)
+RX_DROP = 113
+CONN_GENERATION, CONN_ALIAS = 1, 4
+TX_TAG_ROOM, TX_FLOW_ID = 2, 4
+AES_GCM_128 = 51
+SO_COOKIE = 57
+
+# Keys of flows
+KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
+
 # The test network of extra devices
 EXTRA_V4 = "203.0.113.1"
 EXTRA_REMOTE_V4 = "203.0.113.2"
@@ -48,11 +60,14 @@ def snmp(proto, field):
 
 
 def write_file(path, value):
-    """ Write to a file of /proc or /sys, restore the value after the test """
+    """
+    Write to a file of /proc or /sys, restore the value after the test; returns
+    what restores it earlier
+    """
     path = Path(path)
     old = path.read_text(encoding="ascii")
     path.write_text(str(value), encoding="ascii")
-    defer(path.write_text, old, encoding="ascii")
+    return defer(path.write_text, old, encoding="ascii")
 
 
 def sysctl(name, value, ns=None):
@@ -67,7 +82,7 @@ def or_skip(func, *args, **kwargs):
     """ Do what not every kernel can, or skip the test """
     try:
         return func(*args, **kwargs)
-    except CmdExitFailure as exc:
+    except (CmdExitFailure, FileNotFoundError) as exc:
         raise KsftSkipEx(f"cannot do: {args[0]}") from exc
 
 
@@ -90,6 +105,34 @@ def trace_events(events="quic"):
     (tracefs / "trace").write_text("", encoding="ascii")
     write_file(tracefs / "events" / events / "enable", 1)
     return tracefs / "trace"
+
+
+def _function(name):
+    """ Addresses of a function of the kernel and of what follows it """
+    text = Path("/proc/kallsyms").read_text(encoding="ascii")
+    symbols = [line.split()[:3] for line in text.splitlines()]
+    start = [int(addr, 16) for addr, _, symbol in symbols if symbol == name]
+    if len(start) != 1 or not start[0]:
+        raise KsftSkipEx(f"no address of {name}()")
+    addrs = (int(symbol[0], 16) for symbol in symbols)
+    return start[0], min(addr for addr in addrs if addr > start[0])
+
+
+def fail_slab(name):
+    """
+    From now on, there is no memory for a function of the kernel and what it
+    calls; returns what ends that
+    """
+    failslab = Path("/sys/kernel/debug/failslab")
+    if not (failslab / "require-start").exists():
+        raise KsftSkipEx("no fault injection that knows functions")
+    start, end = _function(name)
+    for knob, value in (("ignore-gfp-wait", "N"), ("cache-filter", "N"),
+                        ("task-filter", "N"), ("verbose", 0), ("times", -1),
+                        ("require-start", hex(start)),
+                        ("require-end", hex(end))):
+        write_file(failslab / knob, value)
+    return write_file(failslab / "probability", 100)
 
 
 def wait_until(cond, seconds, comment):
