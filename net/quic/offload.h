@@ -222,6 +222,7 @@ void quic_offload_exit(void);
 void quic_offload_flow_free(struct quic_flow *flow);
 bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 		       struct quic_key *key, struct quic_batch *b);
+u32 quic_offload_directions(struct sock *sk);
 
 /* offload_fallback.c */
 struct sk_buff *quic_offload_encrypt(struct sk_buff *skb,
@@ -280,6 +281,11 @@ static inline bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 				     struct quic_batch *b)
 {
 	return false;
+}
+
+static inline u32 quic_offload_directions(struct sock *sk)
+{
+	return 0;
 }
 
 static inline void quic_offload_rx_flow_free(struct quic_rx_flow *flow)

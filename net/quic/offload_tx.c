@@ -253,3 +253,41 @@ bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 	quic_offload_no_fragments(b->skb);
 	return true;
 }
+
+/* The device that a socket is bound to, or its route leads to. The caller holds
+ * rcu_read_lock().
+ */
+static struct net_device *quic_offload_route(struct sock *sk)
+{
+	struct dst_entry *dst = __sk_dst_get(sk);
+	struct net_device *netdev;
+
+	if (dst && sk->sk_state == TCP_ESTABLISHED)
+		netdev = dst_dev_rcu(dst);
+	else
+		netdev = dev_get_by_index_rcu(sock_net(sk),
+					      READ_ONCE(sk->sk_bound_dev_if));
+	return netdev ? quic_offload_lowest(netdev, sk) : NULL;
+}
+
+/**
+ * quic_offload_directions - what could a device do for the keys of a socket?
+ * @sk: socket
+ *
+ * Context: process.
+ * Return: QUIC_INFO_TX, QUIC_INFO_RX, both or 0.
+ */
+u32 quic_offload_directions(struct sock *sk)
+{
+	struct net_device *netdev;
+	u32 directions = 0;
+
+	rcu_read_lock();
+	netdev = quic_offload_route(sk);
+	if (netdev && netdev->features & NETIF_F_HW_QUIC_TX)
+		directions |= QUIC_INFO_TX;
+	if (netdev && netdev->features & NETIF_F_HW_QUIC_RX)
+		directions |= QUIC_INFO_RX;
+	rcu_read_unlock();
+	return directions;
+}

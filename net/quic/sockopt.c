@@ -10,6 +10,7 @@
 #include <net/sock.h>
 
 #include "net.h"
+#include "offload.h"
 #include "sock.h"
 
 /* Size of struct quic_connection_info before it has grown for the first time */
@@ -370,6 +371,7 @@ static int quic_fill_info(struct sock *sk, const struct udp_ulp_ops *ops,
 		return -EINVAL;
 	info->directions = QUIC_INFO_TX | QUIC_INFO_RX;
 	info->max_flows = READ_ONCE(qn->limits[QUIC_FLOWS].max);
+	info->devices = quic_offload_directions(sk);
 	info->key.flags = 0;
 	none = quic_key_is_zero(&info->key);
 	/* May load modules, and flows may be asked for often */

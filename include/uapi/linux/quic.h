@@ -154,6 +154,10 @@ struct quic_info_generation {
  * @max_flows: flows that the network namespace may have
  * @generations: of the flow, newest first; two of a flow that sends, up to
  *		 three of one that receives: next, current, previous
+ * @devices: QUIC_INFO_TX and the like: what the device could do for keys that are
+ *	     new, which the socket is bound to, or the route of a connected
+ *	     socket leads to; 0 if there is none
+ * @pad: 0
  */
 struct quic_info {
 	struct quic_connection_info_key key;
@@ -164,6 +168,8 @@ struct quic_info {
 	__u32	flows;
 	__u32	max_flows;
 	struct quic_info_generation generations[3];
+	__u32	devices;
+	__u32	pad;
 };
 
 /* Bytes that a program has to have room for; the struct may grow */

@@ -7,6 +7,7 @@ dropped packets have.
 """
 
 import collections
+import ctypes
 import os
 import re
 import socket
@@ -20,6 +21,8 @@ from lib.py.quic import KEY, RX_DROP, SOL_UDP, SO_COOKIE, TX_FLOW_ID
 from lib.py.quic import TX_TAG_ROOM, UDP_ULP
 from lib.py.quic import RxMainLink, check, quic_init_nsim
 from lib.py.quic import trace_events, wait_until
+
+INFO_OPT = 112
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
@@ -238,6 +241,39 @@ def no_keys(cfg):
         ksft_true(secret not in answer)
 
 
+def _devices(s):
+    """ quic_info.devices """
+    buf, size = ctypes.create_string_buffer(288), ctypes.c_uint32(288)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.getsockopt(s.fileno(), SOL_UDP, INFO_OPT, buf, ctypes.byref(size)):
+        raise OSError(ctypes.get_errno(), "UDP_QUIC_INFO")
+    ksft_eq(size.value, 288)
+    return struct.unpack_from("=I", buf, 280)[0]
+
+
+def info_devices(cfg):
+    """ UDP_QUIC_INFO tells what the device of the route could do """
+    links = quic_init_nsim(cfg), _init_rx(cfg)
+    connected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    for s in connected, bound:
+        defer(s.close)
+    ksft_eq(_devices(connected), 0, "no device is known")
+    connected.connect((cfg.remote_addr_v["4"], 4433))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
+                     links[0].ifname.encode())
+    # QUIC_INFO_TX, QUIC_INFO_RX
+    for link, bit in zip(links, (1, 2)):
+        for s in connected, bound:
+            ksft_eq(_devices(s), 3)
+            link.offload("off")
+            ksft_eq(_devices(s), 3 - bit)
+            link.offload("on")
+    connected.connect(("127.0.0.1", 4433))
+    ksft_eq(_devices(connected), 0, "the route leads to lo")
+
+
 def _only(direction):
     """ The counts of the one socket that has flows in this direction """
     found = [_ulp(attrs) for attrs in _dump().values()]
@@ -436,7 +472,8 @@ def drop_stolen(cfg):
 def main() -> None:
     """ Ksft boilerplate main """
     with NetDrvEpEnv(__file__) as cfg:
-        ksft_run([name, counts, one, many, unprivileged, no_keys, device_tx,
+        ksft_run([name, counts, one, many, unprivileged, no_keys,
+                  info_devices, device_tx,
                   device_tx_packets, device_rx, drop_no_flow, drop_not,
                   drop_no_key, drop_damaged, drop_changed, drop_gone,
                   drop_stolen], args=(cfg, ))
