@@ -5,6 +5,7 @@
 
 #include <linux/module.h>
 
+/* sparse warns about what the macros of tracepoints expand to */
 #ifndef __CHECKER__
 #define CREATE_TRACE_POINTS
 #include "trace.h"
