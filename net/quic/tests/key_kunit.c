@@ -193,6 +193,8 @@ static void quic_test_key_users(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(b, QUIC_MAX_PKT_NUM, 1), 0);
 	a = quic_test_install(test, &id, 0);
 	KUNIT_EXPECT_PTR_NE(test, a, b);
+	/* Nobody fills the bucket of another user */
+	KUNIT_EXPECT_NE(test, a->hash, b->hash);
 	KUNIT_EXPECT_EQ(test, quic_test_key_take(a, 0, 1), 0);
 	quic_key_uninstall(b, 0);
 	quic_key_uninstall(a, 0);
