@@ -525,6 +525,29 @@ TEST_F(limits, inherit)
 	memset(v, 0, sizeof(*v));
 }
 
+/* Every limit is inherited. Those of reception and of devices may be missing. */
+TEST_F(limits, inherit_all)
+{
+	static const char * const names[] = {
+		"max_flows", "max_user_flows", "seal_limit", "open_limit",
+		"max_device_keys", "max_user_device_keys",
+	};
+	char path[ARRAY_SIZE(names)][64];
+	unsigned int i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path[i], sizeof(path[i]),
+			 "/proc/sys/net/quic_crypto/%s", names[i]);
+		n += !put(path[i], 100 + i);
+	}
+	ASSERT_LE(3, n);
+	ASSERT_EQ(0, unshare(CLONE_NEWNET));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		if (!access(path[i], F_OK))
+			EXPECT_EQ(100 + i, get(path[i]));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	missing = quic_missing();
