@@ -117,7 +117,7 @@ struct quic_flow {
  * @tuples: flows without an id, by tuple
  * @ids: the other flows, by id
  * @counts: counters
- * @notify: tells listeners of an event; NULL for nobody. The caller holds @lock.
+ * @notify: tells listeners of an event, NULL for nobody; called with @lock held.
  *	    Context: process, sleeps
  */
 struct quic_flows {
