@@ -297,16 +297,17 @@ struct quic_op *quic_op_alloc(const struct quic_prot *prots, unsigned int n,
 	struct quic_op *op;
 	size_t frags;
 
-	req = ALIGN(req, __alignof__(*op->frags));
+	/* The list of fragments has no secrets: it is not wiped */
+	BUILD_BUG_ON(__alignof__(*op->frags) > QUIC_HP_SAMPLE_SIZE);
 	frags = array_size(MAX_SKB_FRAGS + 1, sizeof(*op->frags));
-	op = kmalloc(struct_size(op, req, req + frags + align + masks),
+	op = kmalloc(struct_size(op, req, req + align + masks + frags),
 		     prots->gfp);
 	if (!op)
 		return NULL;
 	quic_op_init(op, prots, b);
-	op->size = req + frags + align + masks;
-	op->frags = (struct scatterlist *)(op->req + req);
-	op->samples = PTR_ALIGN(op->req + req + frags, align);
+	op->size = req + align + masks;
+	op->samples = PTR_ALIGN(op->req + req, align);
+	op->frags = (struct scatterlist *)(op->samples + masks);
 	sg_init_table(op->frags, 2);
 	return op;
 }
