@@ -117,8 +117,8 @@ struct quic_flow {
  * @tuples: flows without an id, by tuple
  * @ids: the other flows, by id
  * @counts: counters
- * @notify: tells listeners of an event, NULL for nobody; called with @lock held.
- *	    Context: process, sleeps
+ * @notify: tells listeners of an event, NULL for nobody. The caller holds
+ *	    @lock. Context: process, sleeps
  */
 struct quic_flows {
 	const struct sock *sk;

@@ -160,8 +160,8 @@ struct quic_rx_lens {
  * @any: lengths of connection IDs in matches with any source
  * @peer: lengths of connection IDs in matches with a certain source
  * @counts: counters
- * @notify: tells listeners of an event, NULL for nobody; called with @lock held.
- *	    Context: process, sleeps
+ * @notify: tells listeners of an event, NULL for nobody. The caller holds
+ *	    @lock. Context: process, sleeps
  */
 struct quic_rx_flows {
 	const struct sock *sk;

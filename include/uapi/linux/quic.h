@@ -154,9 +154,9 @@ struct quic_info_generation {
  * @max_flows: flows that the network namespace may have
  * @generations: of the flow, newest first; two of a flow that sends, up to
  *		 three of one that receives: next, current, previous
- * @devices: QUIC_INFO_TX and the like: what the device could do for new keys that
- *	     the socket is bound to, or that the route of a connected socket
- *	     leads to; 0 if there is none
+ * @devices: QUIC_INFO_TX and the like: what a device could do for new keys: the
+ *	     one that the socket is bound to, or that the route of a connected
+ *	     socket leads to; 0 if there is none
  * @pad: 0
  */
 struct quic_info {

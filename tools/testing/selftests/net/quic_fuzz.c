@@ -388,9 +388,9 @@ static int fuzz_receive(struct _test_data_fuzz *self, const struct tx *tx,
 	return n;
 }
 
-/* Is there plaintext in a frame? A call that selects the flow by its id says how
- * long the connection ID is. This part of the header is sent as it is, even if
- * the call has declared payload to be part of it.
+/* Is there plaintext in a frame? A call that selects the flow by its id says
+ * how long the connection ID is. This part of the header is sent as it is, even
+ * if the call has declared payload to be part of it.
  */
 static bool fuzz_has_marker(const struct tx *tx, const uint8_t *buf, size_t len)
 {

@@ -525,7 +525,7 @@ TEST_F(limits, inherit)
 	memset(v, 0, sizeof(*v));
 }
 
-/* Every limit is inherited. Those of reception and of devices may be missing. */
+/* Every limit is inherited. Those of reception and devices may be missing. */
 TEST_F(limits, inherit_all)
 {
 	static const char * const names[] = {
