@@ -23,8 +23,8 @@ from lib.py.quic import CIPHERS, check, check_clean, check_device
 from lib.py.quic import check_mostly_device
 from lib.py.quic import check_no_drops, check_safe, check_software
 from lib.py.quic import ciphers_and_sizes
-from lib.py.quic import quic_init, quic_init_nsim, rounds, snmp, sysctl
-from lib.py.quic import trace_events, wait_until
+from lib.py.quic import quic_init, quic_init_nsim, rounds, snmp, snmp6
+from lib.py.quic import sysctl, trace_events, wait_until
 
 
 ETH_P_ALL = 3
@@ -67,12 +67,17 @@ def wire(cfg, ipver, cipher, segments):
     KsftNamedVariant("pn_2", {"pn_len": 2}),
     KsftNamedVariant("pn_2_gso", {"pn_len": 2, "segments": 40, "count": 20}),
     KsftNamedVariant("pn_3_gso", {"pn_len": 3, "segments": 40, "count": 20}),
+    KsftNamedVariant("v6_tag_room_gso", {"tag_room": True, "segments": 2}, "6"),
+    KsftNamedVariant("v6_odd", {"size": 217, "segments": 7}, "6"),
+    KsftNamedVariant("v6_large", {"size": 1400, "segments": 40, "count": 20},
+                     "6"),
 ])
-def layout(cfg, options):
+def layout(cfg, options, ipver="4"):
     """ Packets of different sizes, with and without room for the tag """
+    cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    traffic = link.run(**options)
+    traffic = link.run(address=cfg.remote_addr_v[ipver], **options)
     check_clean(traffic)
     check_device(traffic)
 
@@ -86,12 +91,14 @@ def packet_number_gaps(cfg):
     check_software(traffic)
 
 
-@ksft_variants([1, 20])
-def flow_id(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def flow_id(cfg, ipver, segments):
     """ The connection ID changes, and the library tells nobody """
+    cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    traffic = link.run(flow_id=True, segments=segments)
+    traffic = link.run(address=cfg.remote_addr_v[ipver], flow_id=True,
+                       segments=segments)
     check_clean(traffic)
     check_device(traffic)
     check(traffic, QuicTxDevice=1)
@@ -146,15 +153,17 @@ def several_users(cfg):
     check(traffic, lost=0, QuicTxDevice=6)
 
 
-@ksft_variants([1, 20])
-def tap(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def tap(cfg, ipver, segments):
     """
     Packet sockets on the device see what the device is given. Their copy must
     stay as it is: the driver must not write to data that is shared.
     """
+    cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    traffic = link.run(tap=f":{link.ifname}", segments=segments)
+    traffic = link.run(address=cfg.remote_addr_v[ipver],
+                       tap=f":{link.ifname}", segments=segments)
     check_clean(traffic)
     check_device(traffic)
     ksft_gt(traffic["tapped"], 0, "tapped")
@@ -320,10 +329,7 @@ def time_stamps(cfg):
 
 
 def _unreachables():
-    with open("/proc/net/snmp6", encoding="ascii") as snmp6:
-        counters = dict(line.split() for line in snmp6)
-    return snmp("Icmp", "OutDestUnreachs") + \
-        int(counters["Icmp6OutDestUnreachs"])
+    return snmp("Icmp", "OutDestUnreachs") + snmp6("Icmp6OutDestUnreachs")
 
 
 def _own_address(link, ipver):
@@ -458,13 +464,17 @@ def two_generations(cfg):
                                    "close": True}),
     KsftNamedVariant("update", {"count": 60, "key_update": 20,
                                 "settle_ms": 200}),
+    KsftNamedVariant("v6_delete", {"count": 40, "segments": 2,
+                                   "delete_flows": True}, "6"),
+    KsftNamedVariant("v6_close", {"close": True}, "6"),
 ])
-def in_flight(cfg, options):
+def in_flight(cfg, options, ipver="4"):
     """ A key goes when its last packet has gone """
+    cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
     link.add_qdisc("tbf rate 4mbit burst 5k limit 1m")
-    traffic = link.run(**options)
+    traffic = link.run(address=cfg.remote_addr_v[ipver], **options)
     check_clean(traffic)
     check_mostly_device(traffic)
 

@@ -82,13 +82,15 @@ def toggle_checksum(cfg):
     check_no_drops(load)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def down_up(cfg):
+def down_up(cfg, ipver):
     """ A flow leaves a device that is set down, and comes back """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     times = rounds(5)
-    with link.load(segments=3) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], segments=3) as load:
         load.until_device()
         for _ in times:
             link.down()
@@ -519,14 +521,16 @@ def ring(cfg):
     check_safe(load)
 
 
-@ksft_variants([1, 10])
-def give_back(cfg, segments):
+@ksft_variants([("4", 1), ("4", 10), ("6", 1), ("6", 10)])
+def give_back(cfg, ipver, segments):
     """ The driver lets software seal some of its packets """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     link.knob("software", 3)
     defer(link.knob, "software", 0)
-    traffic = link.run(segments=segments, count=60)
+    traffic = link.run(address=cfg.remote_addr_v[ipver], segments=segments,
+                       count=60)
     check_clean(traffic)
     check_no_drops(traffic)
     ksft_gt(traffic["QuicTxDeviceFallback"], 0)
@@ -680,18 +684,21 @@ def _requeues(link):
     return next(q["requeues"] for q in qdiscs if q.get("root"))
 
 
-def reset_requeued(cfg):
+@ksft_variants(["4", "6"])
+def reset_requeued(cfg, ipver):
     """
     Packets that the driver has left to its qdisc are validated again: they
     meet a device without their key.
     """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     link.feature_off("tx-udp-segmentation")
     link.add_qdisc("pfifo limit 10000")
     defer(link.knob, "busy", 0)
     # The other end does not have much room
-    with link.load(segments=5, interval_us=100000) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], segments=5,
+                   interval_us=100000) as load:
         for _ in rounds(3):
             load.until_device()
             requeues = _requeues(link)
@@ -779,12 +786,15 @@ def unregister(cfg):
 
 
 @ksft_variants([
-    KsftNamedVariant("plain", None),
-    KsftNamedVariant("queue", "tbf rate 4mbit burst 5k limit 1m"),
+    KsftNamedVariant("plain", "4", None),
+    KsftNamedVariant("queue", "4", "tbf rate 4mbit burst 5k limit 1m"),
+    KsftNamedVariant("v6_plain", "6", None),
+    KsftNamedVariant("v6_queue", "6", "tbf rate 4mbit burst 5k limit 1m"),
 ])
-def unregister_load(cfg, qdisc):
+def unregister_load(cfg, ipver, qdisc):
     """ The device is removed under load """
-    link = spare_link(quic_init_nsim(cfg))
+    cfg.require_ipver(ipver)
+    link = spare_link(quic_init_nsim(cfg), ipver=ipver)
 
     if qdisc:
         or_skip(tc, f"qdisc replace dev {link.ifname} root {qdisc}")

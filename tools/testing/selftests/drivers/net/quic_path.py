@@ -392,15 +392,15 @@ def ingress_redirect(cfg):
     check(load, plain=0)
 
 
-def _bpf_way(link):
+def _bpf_way(link, address=None):
     """
     A second device. Addresses need not be resolved, as the answers would come
     by that.
     """
+    address = address or link.remote_addr
     mac = _veth_pair_same_mac(link)
-    ip(f"neigh replace {link.remote_addr} dev {link.ifname} lladdr {mac} "
-       "nud permanent")
-    defer(ip, f"neigh del {link.remote_addr} dev {link.ifname}")
+    ip(f"neigh replace {address} dev {link.ifname} lladdr {mac} nud permanent")
+    defer(ip, f"neigh del {address} dev {link.ifname}")
 
 
 @ksft_variants([("bpf_redirect", 1), ("bpf_redirect", 20),
@@ -422,25 +422,29 @@ def _check_bounced(traffic):
     check_fallback(traffic)
 
 
-@ksft_variants([1, 20])
-def bpf_redirect_peer(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def bpf_redirect_peer(cfg, ipver, segments):
     """ A peer in another namespace gets what arrives at this end """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
-    _bpf_way(link)
+    address = cfg.remote_addr_v[ipver]
+    _bpf_way(link, address)
     traffic = link.run(bpf_redirect_peer=f":{link.ifname}:v1",
-                       capture=[":v1"], segments=segments)
+                       capture=[":v1"], segments=segments, address=address)
     _check_bounced(traffic)
 
 
-@ksft_variants([1, 20])
-def bpf_xdp(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def bpf_xdp(cfg, ipver, segments):
     """ Generic XDP transmits without asking anybody """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
-    _bpf_way(link)
+    address = cfg.remote_addr_v[ipver]
+    _bpf_way(link, address)
     traffic = link.run(bpf_redirect_xdp=f":{link.ifname}:v1",
-                       capture=[":v1"], segments=segments)
+                       capture=[":v1"], segments=segments, address=address)
     _check_bounced(traffic)
 
 

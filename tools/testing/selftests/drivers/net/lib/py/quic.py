@@ -45,6 +45,8 @@ KEY, IV, HP = b"secret key of 16", b"iv for 12 by", b"header key of 16"
 # The test network of extra devices
 EXTRA_V4 = "203.0.113.1"
 EXTRA_REMOTE_V4 = "203.0.113.2"
+EXTRA_V6 = "2001:db8:9::1"
+EXTRA_REMOTE_V6 = "2001:db8:9::2"
 
 
 def rounds(count):
@@ -57,6 +59,12 @@ def snmp(proto, field):
     lines = Path("/proc/net/snmp").read_text(encoding="ascii").splitlines()
     rows = [line.split() for line in lines if line.startswith(proto + ":")]
     return int(rows[1][rows[0].index(field)])
+
+
+def snmp6(field):
+    """ A counter of /proc/net/snmp6 """
+    lines = Path("/proc/net/snmp6").read_text(encoding="ascii").splitlines()
+    return int(dict(map(str.split, lines)).get(field, 0))
 
 
 def write_file(path, value):
@@ -451,7 +459,8 @@ class Link:
 
     def calls(self):
         """ The same, and calls that have found no route """
-        return self.frames() + snmp("Ip", "OutNoRoutes")
+        return self.frames() + snmp("Ip", "OutNoRoutes") + \
+            snmp6("Ip6OutNoRoutes")
 
     def counters_without_keys(self):
         """ Counters, when no keys are left in the device or it is too late """
@@ -813,7 +822,7 @@ def second_port(link):
     return port
 
 
-def spare_link(link, ns=None, table_size=None, ports=1):
+def spare_link(link, ns=None, table_size=None, ports=1, ipver="4"):
     """ A second link, whose device may be taken away """
     def set_table_size(nsim):
         # The size counts from the next reload on
@@ -824,9 +833,13 @@ def spare_link(link, ns=None, table_size=None, ports=1):
 
     spare = nsim_pair(link, "9", ns=ns, ports=ports,
                       prepare=set_table_size if table_size else None)
-    spare.remote_addr = EXTRA_REMOTE_V4
-    spare.addr = EXTRA_V4
-    spare.ip(f"addr add {EXTRA_V4}/24 dev {spare.ifname}")
-    spare.remote_ip(f"addr add {EXTRA_REMOTE_V4}/24 "
+    if ipver == "4":
+        spare.addr, spare.remote_addr = EXTRA_V4, EXTRA_REMOTE_V4
+        suffix = "/24"
+    else:
+        spare.addr, spare.remote_addr = EXTRA_V6, EXTRA_REMOTE_V6
+        suffix = "/64 nodad"
+    spare.ip(f"addr add {spare.addr}{suffix} dev {spare.ifname}")
+    spare.remote_ip(f"addr add {spare.remote_addr}{suffix} "
                     f"dev {spare.remote_ifname}")
     return spare
