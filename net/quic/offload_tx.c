@@ -142,30 +142,38 @@ static const struct quicdev_key_ops quic_offload_tx_key_ops = {
 	.stop	= quic_offload_key_stop,
 };
 
+/* The packets of a call that a device could seal, and whose they are */
+struct quic_offload_call {
+	struct sock *sk;
+	struct quic_flow *flow;
+	struct quic_key *key;
+	const struct quic_batch *b;
+};
+
 /* Offer the key of a slot to the device. The caller holds rcu_read_lock(). */
-static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
-			     struct quic_key *key, const struct quic_batch *b,
+static void quic_offload_new(const struct quic_offload_call *c,
 			     struct net_device *netdev)
 {
-	struct quic_slot *slot = &flow->slot[b->phase];
+	struct quic_slot *slot = &c->flow->slot[c->b->phase];
 	struct quic_offload *offload;
 
-	offload = quic_offload_alloc(sk, QUICDEV_TX, &flow->offload,
-				     flow->charge.user, netdev);
+	offload = quic_offload_alloc(c->sk, QUICDEV_TX, &c->flow->offload,
+				     c->flow->charge.user, netdev);
 	if (!offload)
 		return;
 	offload->qkey.ops = &quic_offload_tx_key_ops;
-	quic_key_hold(key);
-	offload->key = key;
-	offload->counts = &quic_sock_of(sk)->tx.counts;
-	quic_offload_describe(offload, flow, b);
+	quic_key_hold(c->key);
+	offload->key = c->key;
+	offload->counts = &quic_sock_of(c->sk)->tx.counts;
+	quic_offload_describe(offload, c->flow, c->b);
 	/* Packets that end up on another device are sealed there. Set this
 	 * before the first of them can be left to a device.
 	 */
-	smp_store_release(&sk->sk_validate_xmit_skb, quic_validate_xmit_skb);
+	smp_store_release(&c->sk->sk_validate_xmit_skb,
+			  quic_validate_xmit_skb);
 	quic_offload_offer(&slot->dev, offload);
-	if (rcu_access_pointer(slot->key) != key)
-		quic_offload_drop(&slot->dev, key);
+	if (rcu_access_pointer(slot->key) != c->key)
+		quic_offload_drop(&slot->dev, c->key);
 }
 
 /* Find the offload of a key in the device that the packets leave by. Offer
@@ -174,31 +182,29 @@ static void quic_offload_new(struct sock *sk, struct quic_flow *flow,
  * A route may lose its device at any time, and the device is freed after a
  * grace period: RCU protects it, so nothing here may sleep.
  */
-static struct quic_offload *quic_offload_find(struct sock *sk,
-					      struct quic_flow *flow,
-					      struct quic_key *key,
-					      const struct quic_batch *b)
+static struct quic_offload *
+quic_offload_find(const struct quic_offload_call *c)
 {
-	const struct quic_slot *slot = &flow->slot[b->phase];
-	struct dst_entry *dst = skb_dst(b->skb);
+	const struct quic_slot *slot = &c->flow->slot[c->b->phase];
+	struct dst_entry *dst = skb_dst(c->b->skb);
 	struct quic_offload *offload = NULL;
 	struct net_device *netdev;
 
 	rcu_read_lock();
 	netdev = dst_dev_rcu(dst);
 	if (!quic_offload_plain_route(dst, netdev) ||
-	    !quic_offload_headers_ok(dst, b->skb))
+	    !quic_offload_headers_ok(dst, c->b->skb))
 		goto out;
-	netdev = quic_offload_lowest(netdev, sk);
-	if (!netdev || !quic_offload_able(netdev, flow, b))
+	netdev = quic_offload_lowest(netdev, c->sk);
+	if (!netdev || !quic_offload_able(netdev, c->flow, c->b))
 		goto out;
-	offload = quic_offload_get(&slot->dev, key, netdev);
+	offload = quic_offload_get(&slot->dev, c->key, netdev);
 	/* The feature flag only governs keys that are new */
 	if (!offload && netdev->features & NETIF_F_HW_QUIC_TX &&
 	    quic_offload_has_room(netdev, QUICDEV_TX) &&
-	    quic_offload_wanted(&slot->dev, READ_ONCE(flow->offload), b->phase,
-				netdev))
-		quic_offload_new(sk, flow, key, b, netdev);
+	    quic_offload_wanted(&slot->dev, READ_ONCE(c->flow->offload),
+				c->b->phase, netdev))
+		quic_offload_new(c, netdev);
 out:
 	rcu_read_unlock();
 	return offload;
@@ -226,10 +232,13 @@ static void quic_offload_no_fragments(struct sk_buff *skb)
 bool quic_offload_xmit(struct sock *sk, struct quic_flow *flow,
 		       struct quic_key *key, struct quic_batch *b)
 {
+	const struct quic_offload_call call = {
+		.sk = sk, .flow = flow, .key = key, .b = b,
+	};
 	struct quic_offload *offload;
 	struct quic_skb_ext *ext;
 
-	offload = quic_offload_find(sk, flow, key, b);
+	offload = quic_offload_find(&call);
 	if (!offload)
 		return false;
 	/* The device finds the packet number by the length of the ID */
