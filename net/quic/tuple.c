@@ -18,6 +18,14 @@
 
 #include "tuple.h"
 
+/* Zeros are an address of this host. Take the one that connect() takes for a
+ * socket without an address of its own, so that both mean the same.
+ */
+static __be32 quic_tuple_addr4(__be32 addr)
+{
+	return addr ?: htonl(INADDR_LOOPBACK);
+}
+
 static int quic_tuple_set_dst4(struct quic_tuple *tuple,
 			       const struct sockaddr_in *sin)
 {
@@ -25,7 +33,7 @@ static int quic_tuple_set_dst4(struct quic_tuple *tuple,
 		return -EINVAL;
 	tuple->family = AF_INET;
 	tuple->port = sin->sin_port;
-	tuple->addr.s6_addr32[0] = sin->sin_addr.s_addr;
+	tuple->addr.s6_addr32[0] = quic_tuple_addr4(sin->sin_addr.s_addr);
 	return 0;
 }
 
@@ -33,18 +41,20 @@ static int quic_tuple_set_dst6(struct quic_tuple *tuple, const struct sock *sk,
 			       const struct sockaddr_in6 *sin6,
 			       unsigned int len)
 {
+	const struct in6_addr *addr = &sin6->sin6_addr;
+
 	if (!sin6->sin6_port)
 		return -EINVAL;
 	tuple->port = sin6->sin6_port;
-	if (ipv6_addr_v4mapped(&sin6->sin6_addr)) {
+	if (ipv6_addr_v4mapped(addr)) {
 		tuple->family = AF_INET;
-		tuple->addr.s6_addr32[0] = sin6->sin6_addr.s6_addr32[3];
+		tuple->addr.s6_addr32[0] = quic_tuple_addr4(addr->s6_addr32[3]);
 		return 0;
 	}
 	if (sk->sk_family != AF_INET6)
 		return -EAFNOSUPPORT;
 	tuple->family = AF_INET6;
-	tuple->addr = sin6->sin6_addr;
+	tuple->addr = ipv6_addr_any(addr) ? in6addr_loopback : *addr;
 	if (__ipv6_addr_needs_scope_id(ipv6_addr_type(&tuple->addr))) {
 		if (len >= sizeof(*sin6))
 			tuple->scope = sin6->sin6_scope_id;

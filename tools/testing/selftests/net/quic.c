@@ -980,15 +980,37 @@ TEST_F(quic, flow_connect_any)
 	ASSERT_EQ(0, flow_add(self->tx, &id));
 	seal_one(_metadata, self->tx, &any, self->rx, &peer, 1);
 	ASSERT_EQ(0, connect(self->tx, (void *)&any, addr_len(&any)));
-	/* What the application has connected to is not known any more. */
-	ASSERT_EQ(-ENOENT, send_one(self->tx, NULL, &peer, 2));
+	/* connect() has replaced the address, and so has the flow. */
+	seal_one(_metadata, self->tx, NULL, self->rx, &peer, 2);
 	seal_one(_metadata, self->tx, NULL, self->rx, &id, 2);
 	seal_one(_metadata, self->tx, NULL, self->rx, &self->flow, 2);
-	/* The address that the kernel has made of it does. */
-	peer.cid[0]++;
+	seal_one(_metadata, self->tx, &self->to, self->rx, &peer, 3);
 	peer.dst = self->to;
+	ASSERT_EQ(-EEXIST, flow_add(self->tx, &peer));
+}
+
+/* connect() takes the address of a bound socket for 0.0.0.0, as documented. */
+TEST_F(quic, flow_connect_any_bound)
+{
+	struct sockaddr_in any = {}, own = {};
+	struct flow peer, id;
+
+	if (variant->family != AF_INET)
+		SKIP(return, "IPv6 has ::1 for a bound socket, too");
+	own.sin_family = AF_INET;
+	own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+	ASSERT_EQ(0, bind(self->tx, (void *)&own, sizeof(own)));
+	any.sin_family = AF_INET;
+	any.sin_port = ((struct sockaddr_in *)&self->to)->sin_port;
+	flow_init(&peer, TLS_CIPHER_AES_GCM_128, 8);
+	memcpy(&peer.dst, &any, sizeof(any));
 	ASSERT_EQ(0, flow_add(self->tx, &peer));
-	seal_one(_metadata, self->tx, NULL, self->rx, &peer, 3);
+	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
+	id.id = 1;
+	ASSERT_EQ(0, flow_add(self->tx, &id));
+	ASSERT_EQ(0, connect(self->tx, (void *)&any, sizeof(any)));
+	ASSERT_EQ(-ENOENT, send_one(self->tx, NULL, &peer, 1));
+	ASSERT_LT(0, send_one(self->tx, NULL, &id, 1));
 }
 
 /* An IPv4 destination is the same in its v4-mapped form. */
