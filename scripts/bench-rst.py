@@ -248,13 +248,14 @@ def insns():
 def base():
     """UDP without the ULP, in instructions: without and with the patches"""
     at, modes = {}, ["without"]
-    for name in "base.tsv", "insns.tsv":
+    for name, column in ("base.tsv", "without"), ("off.tsv", "off"), \
+            ("insns.tsv", None):
         for run in runs(name):
             for mode in run.mode:
                 if run.flows > 1 or run.cipher != "aes-128-gcm" or \
                         not re.fullmatch("plain|plain-before|plain-ulp", mode):
                     continue
-                as_name = "without" if name == "base.tsv" else mode
+                as_name = column or mode
                 if as_name not in modes:
                     modes.append(as_name)
                 at.setdefault((run.size, run.batch), {})[as_name] = \

@@ -4,7 +4,7 @@
 # usage: insns.sh [update]
 #        insns.sh run OPTION...	one run, with options of quic_bench
 #        insns.sh threads
-#        insns.sh base
+#        insns.sh base|off
 #
 # How many instructions a packet takes, by lib/bench, on an x86-64 kernel without
 # debugging under QEMU, whose clock counts the instructions that it has emulated:
@@ -18,7 +18,8 @@
 # should have nothing else to do. Results in $OUT/results/threads*.
 #
 # With `base`, what UDP costs in a kernel without the patches, to compare `plain`
-# with. Results in $OUT/results/base*.
+# with; with `off`, in one that has them, but not UDP_ULP. Results in
+# $OUT/results/base* and off*.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
@@ -92,7 +93,7 @@ runs()
 	case $mode in
 	run)	echo "-D 198.51.100.2 $ends -i $*" ;;
 	threads) runs_threads ;;
-	base)	runs_base plain ;;
+	base|off) runs_base plain ;;
 	*)	runs_check ;;
 	esac
 }
@@ -157,10 +158,10 @@ guest_machine=(-smp 1 -accel tcg -icount "shift=0,sleep=off")
 case $mode in
 check|update) rm -f "$RES"/insns* ;;
 run)	shift ;;
-base)	guest_kernel="bench-base" ;;
+base|off) guest_kernel="bench-$mode" ;;
 # the BIOS lists one CPU of a socket only
 threads) guest_machine=(-smp "2,sockets=2" -accel "tcg,thread=multi") ;;
-*)	die "usage: insns.sh [update|threads|base|run OPTION...]" ;;
+*)	die "usage: insns.sh [update|threads|base|off|run OPTION...]" ;;
 esac
 
 guest_machine+=(-cpu "$cpu" -rtc "base=2026-01-01T00:00:00,clock=vm")
@@ -194,10 +195,10 @@ if ! guest_ended insns || grep -q '^FAILED' "$log"; then
 fi
 [ "$mode" != run ] || exit 0
 case $mode in
-base|threads)
+base|off|threads)
 	sed -n 's/^: //p' "$log" >"$RES/$mode.tsv"
 	mv "$log" "$RES/$mode.log"
-	"$TOP/scripts/bench-rst.py" show "$mode"
+	"$TOP/scripts/bench-rst.py" show "${mode/off/base}"
 	exit ;;
 esac
 sed -n 's/^: //p' "$log" >"$RES/insns.tsv"

@@ -12,6 +12,7 @@
 #	bench-uml	as demo, and
 #	bench-x86	x86-64 without debugging, from the tree of bench-tree.sh
 #	bench-base	the same from the pristine source
+#	bench-off	as bench-x86, without UDP_ULP
 # DEBUG=1 builds uml or vng with debug information, in build/KIND-debug, and
 # SMP=1 uml for two CPUs, in build/uml-smp; KASAN=1 uml with KASAN and kmemleak, in
 # build/uml-kasan.
@@ -34,6 +35,8 @@ bench-x86) arch=x86_64 fragments=(lean lean-x86 bench) targets=(bzImage)
 	TREE=$OUT/bench/linux ;;
 bench-base) arch=x86_64 fragments=(lean lean-x86 bench bench-base)
 	targets=(bzImage) TREE=$PRISTINE ;;
+bench-off) arch=x86_64 fragments=(lean lean-x86 bench bench-base bench-off)
+	targets=(bzImage) TREE=$OUT/bench/linux ;;
 *)	die "no kernel is called $kind" ;;
 esac
 if [ "${DEBUG:-}" = 1 ] && [[ $kind =~ ^(uml|vng)$ ]]; then
@@ -71,7 +74,8 @@ configure()
 		# not in a tree with parts of the series
 		CONFIG_*QUIC_*|CONFIG_UDP_ULP=*)
 			grep -qxF "$line" "$config" ||
-				[[ $kind =~ ^(boot|lint|bench-base)$ ]] && continue ;;
+				[[ $kind =~ ^(boot|lint|bench-(base|off))$ ]] &&
+				continue ;;
 		CONFIG_*=n)
 			! grep -q "^${line%=n}=" "$config" && continue ;;
 		CONFIG_*)
