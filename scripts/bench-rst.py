@@ -228,6 +228,37 @@ def install():
     return ["what", "flows", "CPU ns each", "flows/s", "bytes each"], body
 
 
+def medians(base):
+    """(cipher, batch, mode): median of each run of `bench.sh bases`"""
+    out = {}
+    for run in runs(os.path.join("..", "..", base, "results", "bases.tsv")):
+        for mode in run.mode:
+            if not mode.endswith("syscall"):
+                out.setdefault((run.cipher, run.batch, mode), []).append(
+                    statistics.median(run.rounds(mode)))
+    return out
+
+
+def bases():
+    """the newest kernel against the oldest, guests in turn"""
+    dirs = sorted(glob.glob(os.path.join(TOP, "build", "*", "results",
+                                         "bases.tsv")),
+                  key=lambda d: [int(n) for n in re.findall(r"\d+", d)])
+    names = [os.path.relpath(d, TOP).split(os.sep)[1] for d in dirs]
+    if len(names) < 2:
+        return [], []
+    old, new = medians(names[0]), medians(names[-1])
+    body = []
+    for key in old:
+        by = sorted(b / a for a, b in zip(old[key], new[key]))
+        body.append(list(key) + ["%.0f" % statistics.median(v[key])
+                                 for v in (old, new)] + [
+                    "%.2f" % v for v in (statistics.median(by), by[0],
+                                         by[-1])])
+    return ["cipher", "batch", "mode", names[0], names[-1],
+            f"{names[-1]} : {names[0]}", "least", "most"], body
+
+
 def insns():
     """instructions per packet"""
     at, modes = {}, []
@@ -285,7 +316,7 @@ def threads():
             "times", "least", "most"], body
 
 
-TABLES = {f.__name__: f for f in (cpu, recv, bounds, flows, ulp, install,
+TABLES = {f.__name__: f for f in (cpu, recv, bounds, flows, ulp, install, bases,
                                   insns, base, threads)}
 
 

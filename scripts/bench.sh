@@ -3,12 +3,14 @@
 #
 # usage: bench.sh [quick|full]
 #        bench.sh -OPTION...	one run, with options of quic_bench
+#        bench.sh bases		both bases in turn, ROUNDS times (5)
 #
 # What sending and receiving cost, by lib/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
 # and with the vector ciphers. BENCH_MS: milliseconds of a mode in each round of
 # `full`. Results in $OUT/results/bench.txt, bench.tsv,
-# bench-install.tsv, bench-crypto.txt and bench-CIPHER.svg.
+# bench-install.tsv, bench-crypto.txt and bench-CIPHER.svg; of one run in one.*,
+# of both bases in bases.tsv of each.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
@@ -83,6 +85,41 @@ flow_runs()
 		"-m rx-syscall,$modes,${modes//,//1,}/1"
 }
 
+# what is compared between kernels: what the user's program does is the same
+base_runs()
+{
+	local sent=syscall,plain,user-openssl,kernel,limit,crypto
+	local device=plain@device,device
+	local recv=rx-syscall,rx-plain,rx-user-openssl,rx-kernel
+	local batch
+
+	opt+=" -r 5 -T 100 -s 1200"
+	for batch in "-b 1 -M 32" "-b 50"; do
+		echo "$opt $less -R user-openssl $batch -m $sent,$device"
+		echo "$opt $ends -E rx-syscall -R rx-user-openssl $batch" \
+			"-m $recv"
+	done
+	echo "$opt $less -R user-openssl -c chacha20 -b 50 -m $sent"
+}
+
+# Kernels take turns as modes do in a round, as far as guests can
+bases()
+{
+	local i base
+
+	rm -f "$BUILD"/*/results/bases.tsv
+	for ((i = 0; i < ${ROUNDS:-5}; i++)); do
+		for base in "$base_oldest" "$base_newest"; do
+			BASE=$base "$TOP/scripts/bench.sh" one-base
+			cd "$BUILD/$base/results"
+			# one line that names the columns is enough
+			sed "$([ ! -e bases.tsv ] || echo 1d)" one.tsv \
+				>>bases.tsv
+		done
+	done
+	"$TOP/scripts/bench-rst.py" show bases
+}
+
 # one line per run of quic_bench
 runs()
 {
@@ -92,12 +129,14 @@ runs()
 	case $matrix in
 	-*)	echo "$opt $ends $*"
 		return ;;
+	one-base) base_runs
+		return ;;
 	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
 		opt+=" -r 7 -T 100" ;;
 	full)	ciphers="aes-128-gcm aes-256-gcm chacha20 aes-128-ccm"
 		sizes="300 1200 1452 8952" batches="1 10 50"
 		opt+=" -r 15 -T ${BENCH_MS:-200}" ;;
-	*)	die "usage: bench.sh [quick|full|-OPTION...]" ;;
+	*)	die "usage: bench.sh [quick|full|bases|-OPTION...]" ;;
 	esac
 	# comes first: the kernel is another once a socket has had the ULP
 	echo "$opt $less -m plain-before,syscall"
@@ -111,15 +150,21 @@ runs()
 	echo "-I 1000000"
 }
 
+if [ "$matrix" = bases ]; then
+	bases
+	exit
+fi
+name=bench
+[[ $matrix != -* && $matrix != one-base ]] || name=one
 need "tables and plots" gnuplot-nox rsync util-linux
 provision_root
 "$TOP/scripts/kernel.sh" bench-uml
 step bench-programs "building the benchmark in the guest root" bench_programs
-rm -f "$RES"/bench*
+rm -f "$RES/$name"[-.]*
 
 # /mnt is $OUT
 guest_job bench <<END
-cp /proc/crypto /mnt/results/bench-crypto.txt
+cp /proc/crypto /mnt/results/$name-crypto.txt
 echo 2000000 >/proc/sys/net/quic_crypto/max_flows
 echo 2000000 >/proc/sys/net/quic_crypto/max_user_flows
 cd /usr/src/quic/bench
@@ -127,8 +172,8 @@ cd /usr/src/quic/bench
 echo "# Linux \$(uname -r), $(sed -n 's/^model name.*: //p' /proc/cpuinfo |
 	head -n 1), $(gcc --version | head -n 1), $(date -u +%F)"
 while read -r args; do
-	lines=/mnt/results/bench.tsv
-	case \$args in -I*) lines=/mnt/results/bench-install.tsv ;; esac
+	lines=/mnt/results/$name.tsv
+	case \$args in -I*) lines=/mnt/results/$name-install.tsv ;; esac
 	echo
 	./quic_bench -j \$lines \$args 2>/tmp/stderr || {
 		cat /tmp/stderr
@@ -145,7 +190,7 @@ say "running on CPU $cpu"
 taskset -cp "$cpu" $$ >/dev/null
 guest_kernel=bench-uml guest_cpus=1 guest_mem=6G guest_limit=7200
 guest_run uml bench
-cp "$OUT/guest/bench/out" "$RES/bench.txt"
+cp "$OUT/guest/bench/out" "$RES/$name.txt"
 guest_ended bench ||
 	die "the guest did not come to its end, see $LOG/bench-kernel.log"
 ! grep -q '^FAILED' "$RES/bench.txt" || die "there were failures"
