@@ -8,9 +8,9 @@
 # What sending and receiving cost, by lib/bench, in User Mode Linux, which
 # executes natively: on the Debian 13 root, with a kernel without debugging
 # and with the vector ciphers. BENCH_MS: milliseconds of a mode in each round of
-# `full`. Results in $OUT/results/bench.txt, bench.tsv,
-# bench-install.tsv, bench-crypto.txt and bench-CIPHER.svg; of one run in one.*,
-# of both bases in bases.tsv of each.
+# `full`; BENCH_CIPHERS: those of its ciphers that are measured. Results in
+# $OUT/results/bench.txt, bench.tsv, bench-install.tsv, bench-crypto.txt and
+# bench-CIPHER.svg; of one run in one.*, of both bases in bases.tsv of each.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
@@ -134,6 +134,7 @@ runs()
 	quick)	ciphers=aes-128-gcm sizes="300 1200 8952" batches="1 50"
 		opt+=" -r 7 -T 100" ;;
 	full)	ciphers="aes-128-gcm aes-256-gcm chacha20 aes-128-ccm"
+		ciphers=${BENCH_CIPHERS:-$ciphers}
 		sizes="300 1200 1452 8952" batches="1 10 50"
 		opt+=" -r 15 -T ${BENCH_MS:-200}" ;;
 	*)	die "usage: bench.sh [quick|full|bases|-OPTION...]" ;;
