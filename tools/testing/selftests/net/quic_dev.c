@@ -25,6 +25,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 
 #include <linux/bpf.h>
 #include <linux/net_tstamp.h>
@@ -128,10 +129,10 @@ static bool stopped(void)
 	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
 }
 
-/* Cuts the next part off @what, which a colon ends. */
-static char *cut(char **what)
+/* Cuts the next part off @what, which @end ends. */
+static char *cut(char **what, const char *end)
 {
-	char *part = strsep(what, ":");
+	char *part = strsep(what, end);
 
 	if (!*what)
 		errx(1, "something is missing after '%s'", part);
@@ -160,8 +161,8 @@ static void bpf_redirect(char *what, enum redirect_how how, int home)
 	bool ingress = how == REDIRECT_XDP || how == REDIRECT_PEER;
 	unsigned int from, to;
 
-	ns_enter(cut(&what));
-	from = if_nametoindex(cut(&what));
+	ns_enter(cut(&what, ":"));
+	from = if_nametoindex(cut(&what, ":"));
 	to = if_nametoindex(what);
 	bpf_attach(bpf_redirector(how == REDIRECT_NEIGH ?
 				  BPF_FUNC_redirect_neigh : BPF_FUNC_redirect,
@@ -199,64 +200,94 @@ static void bpf_mangle(char *what, int home)
 	};
 	unsigned int ifindex;
 
-	ns_enter(cut(&what));
-	ifindex = if_nametoindex(cut(&what));
-	insns[0].imm = atoi(cut(&what));
+	ns_enter(cut(&what, ":"));
+	ifindex = if_nametoindex(cut(&what, ":"));
+	insns[0].imm = atoi(cut(&what, ":"));
 	insns[1].imm = atoi(what);
 	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
 			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
 	ns_leave(home);
 }
 
-/* IPv4 header in front of an IPv4 packet with a UDP payload of --size bytes */
-static void encap_header(struct iphdr *ip, const char *from, const char *to)
+/**
+ * union encap - header of a tunnel in front of a packet of the same IP version
+ * @v4: over IPv4
+ * @v6: over IPv6
+ * @words: in words
+ */
+union encap {
+	struct iphdr v4;
+	struct ip6_hdr v6;
+	uint32_t words[sizeof(struct ip6_hdr) / 4];
+};
+
+static uint16_t ip_checksum(const struct iphdr *ip)
 {
 	unsigned int i, sum = 0;
 	uint16_t w;
 
-	memset(ip, 0, sizeof(*ip));
-	ip->version = 4;
-	ip->ihl = sizeof(*ip) / 4;
-	ip->tot_len = htons(2 * sizeof(*ip) + sizeof(struct udphdr) + opt.size);
-	ip->frag_off = htons(IP_DF);
-	ip->ttl = 64;
-	ip->protocol = IPPROTO_IPIP;
-	if (inet_pton(AF_INET, from, &ip->saddr) != 1 ||
-	    inet_pton(AF_INET, to, &ip->daddr) != 1)
-		errx(1, "encapsulation from %s to %s", from, to);
 	for (i = 0; i < sizeof(*ip); i += 2) {
 		memcpy(&w, (char *)ip + i, 2);
 		sum += w;
 	}
 	sum = (sum & 0xffff) + (sum >> 16);
-	ip->check = ~(sum + (sum >> 16));
+	return ~(sum + (sum >> 16));
 }
 
-/* @what is NETNS:DEVICE:SOURCE:DESTINATION:FLAGS. Frames that leave get another
- * IPv4 header; the flags are those of bpf_skb_adjust_room().
+/* For a UDP payload of --size bytes. Returns the length of the header. */
+static unsigned int encap_header(union encap *h, const char *from,
+				 const char *to)
+{
+	unsigned int len = sizeof(struct udphdr) + opt.size;
+
+	memset(h, 0, sizeof(*h));
+	if (inet_pton(AF_INET, from, &h->v4.saddr) == 1 &&
+	    inet_pton(AF_INET, to, &h->v4.daddr) == 1) {
+		h->v4.version = 4;
+		h->v4.ihl = sizeof(h->v4) / 4;
+		h->v4.tot_len = htons(2 * sizeof(h->v4) + len);
+		h->v4.frag_off = htons(IP_DF);
+		h->v4.ttl = 64;
+		h->v4.protocol = IPPROTO_IPIP;
+		h->v4.check = ip_checksum(&h->v4);
+		return sizeof(h->v4);
+	}
+	if (inet_pton(AF_INET6, from, &h->v6.ip6_src) != 1 ||
+	    inet_pton(AF_INET6, to, &h->v6.ip6_dst) != 1)
+		errx(1, "encapsulation from %s to %s", from, to);
+	h->v6.ip6_flow = htonl(6 << 28);
+	h->v6.ip6_plen = htons(sizeof(h->v6) + len);
+	h->v6.ip6_nxt = IPPROTO_IPV6;
+	h->v6.ip6_hlim = 64;
+	return sizeof(h->v6);
+}
+
+/* Word @i of the header of a tunnel, on the stack */
+#define ENCAP_WORD(i)							\
+	{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,	\
+	  .off = 4 * (i) - (int)sizeof(union encap) }
+
+/* The first of them in bpf_encap() */
+#define ENCAP_WORDS	5
+
+/* @what is NETNS:DEVICE:SOURCE,DESTINATION,FLAGS. Frames that leave get another
+ * IP header; the flags are those of bpf_skb_adjust_room().
  */
 static void bpf_encap(char *what, int home)
 {
 	struct bpf_insn insns[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_6,
 		  .src_reg = BPF_REG_1 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
-		  .imm = sizeof(struct iphdr) },
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2 },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3,
 		  .imm = BPF_ADJ_ROOM_MAC },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4 },
 		{ .code = BPF_JMP | BPF_CALL,
 		  .imm = BPF_FUNC_skb_adjust_room },
-		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
-		  .off = -20 },
-		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
-		  .off = -16 },
-		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
-		  .off = -12 },
-		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
-		  .off = -8 },
-		{ .code = BPF_ST | BPF_MEM | BPF_W, .dst_reg = BPF_REG_10,
-		  .off = -4 },
+		ENCAP_WORD(0), ENCAP_WORD(1), ENCAP_WORD(2), ENCAP_WORD(3),
+		ENCAP_WORD(4), ENCAP_WORD(5), ENCAP_WORD(6), ENCAP_WORD(7),
+		ENCAP_WORD(8), ENCAP_WORD(9),
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4 },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_1,
 		  .src_reg = BPF_REG_6 },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_2,
@@ -264,9 +295,7 @@ static void bpf_encap(char *what, int home)
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = BPF_REG_3,
 		  .src_reg = BPF_REG_10 },
 		{ .code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = BPF_REG_3,
-		  .imm = -20 },
-		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_4,
-		  .imm = sizeof(struct iphdr) },
+		  .imm = -(int)sizeof(union encap) },
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_5 },
 		{ .code = BPF_JMP | BPF_CALL,
 		  .imm = BPF_FUNC_skb_store_bytes },
@@ -274,18 +303,21 @@ static void bpf_encap(char *what, int home)
 		  .imm = TCX_NEXT },
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
-	unsigned int ifindex, i;
+	const unsigned int n = ARRAY_SIZE(((union encap *)0)->words);
+	unsigned int ifindex, i, len;
 	const char *from, *to;
-	struct iphdr ip;
+	union encap h;
 
-	ns_enter(cut(&what));
-	ifindex = if_nametoindex(cut(&what));
-	from = cut(&what);
-	to = cut(&what);
+	ns_enter(cut(&what, ":"));
+	ifindex = if_nametoindex(cut(&what, ":"));
+	from = cut(&what, ",");
+	to = cut(&what, ",");
+	len = encap_header(&h, from, to);
+	insns[1].imm = len;
 	insns[3].imm = atoi(what);
-	encap_header(&ip, from, to);
-	for (i = 0; i < sizeof(ip) / 4; i++)
-		memcpy(&insns[5 + i].imm, (char *)&ip + 4 * i, 4);
+	for (i = 0; i < n; i++)
+		insns[ENCAP_WORDS + i].imm = h.words[i];
+	insns[ENCAP_WORDS + n].imm = len;
 	bpf_attach(bpf_load(BPF_PROG_TYPE_SCHED_CLS, insns,
 			    ARRAY_SIZE(insns)), ifindex, BPF_TCX_EGRESS, 0);
 	ns_leave(home);
@@ -294,14 +326,21 @@ static void bpf_encap(char *what, int home)
 /* Where the route to it leads */
 static void join_group(void)
 {
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&dst;
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&dst;
+	struct ipv6_mreq mreq6 = { .ipv6mr_multiaddr = v6->sin6_addr };
 	struct ip_mreqn mreq = { .imr_multiaddr = v4->sin_addr };
+	int ret = 0;
 
-	if (dst.ss_family != AF_INET ||
-	    !IN_MULTICAST(ntohl(v4->sin_addr.s_addr)))
-		return;
-	if (setsockopt(rx_fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq,
-		       sizeof(mreq)))
+	if (dst.ss_family == AF_INET6 &&
+	    IN6_IS_ADDR_MULTICAST(&v6->sin6_addr))
+		ret = setsockopt(rx_fd, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP,
+				 &mreq6, sizeof(mreq6));
+	if (dst.ss_family == AF_INET &&
+	    IN_MULTICAST(ntohl(v4->sin_addr.s_addr)))
+		ret = setsockopt(rx_fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &mreq,
+				 sizeof(mreq));
+	if (ret)
 		err(1, "joining %s", opt.dst);
 }
 
@@ -852,8 +891,8 @@ static const struct option_desc options[] = {
 	{ "bpf-store", "NETNS:DEV:OFFSET:BYTE",
 	  "BPF changes a byte of each frame", .add = bpf_mangle },
 
-	{ "bpf-encap", "NETNS:DEV:SRC:DST:FLAGS",
-	  "BPF puts an IPv4 header in front of each frame, not for GSO",
+	{ "bpf-encap", "NETNS:DEV:SRC,DST,FLAGS",
+	  "BPF puts an IP header in front of each packet, not for GSO",
 	  .add = bpf_encap },
 
 	{ "count", "N", "calls of sendmsg() per thread", .num = &opt.calls },
