@@ -103,13 +103,16 @@ def down_up(cfg, ipver):
     check_no_drops(load)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def down_in_flight(cfg):
+def down_in_flight(cfg, ipver):
     """ A device is set down with packets queued """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     link.add_qdisc("tbf rate 2mbit burst 5k limit 1m")
-    with link.load(segments=4, interval_us=3000) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], segments=4,
+                   interval_us=3000) as load:
         for _ in range(3):
             load.proceed()
             link.down()
@@ -121,20 +124,23 @@ def _set_mtu(link, value):
     ip(f"link set dev {link.ifname} mtu {value}")
 
 
-def mtu(cfg):
+@ksft_variants(["4", "6"])
+def mtu(cfg, ipver):
     """ The MTU changes under load """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     defer(link.up)
     defer(_set_mtu, link, 1500)
-    with link.load(size=1200, segments=20) as load:
+    options = {"address": cfg.remote_addr_v[ipver], "segments": 20}
+    with link.load(size=1200, **options) as load:
         for value in (1300, 1500, 1280, 1500):
             _set_mtu(link, value)
             load.proceed()
     check_clean(load)
     check_no_drops(load)
     # Too small for some: refused, or sent, or lost, not sent otherwise
-    with link.load(size=1400, segments=20) as load:
+    with link.load(size=1400, **options) as load:
         for value in (1280, 1500, 1280, 1500):
             _set_mtu(link, value)
             load.proceed()
@@ -180,19 +186,20 @@ def threads(cfg):
 
 
 @ksft_variants([
-    KsftNamedVariant("flows", {"flows": 4, "segments": 4}),
-    KsftNamedVariant("threads", {"threads": 3, "flows": 3, "key_update": 30,
-                                 "replace_flow": 70, "segments": 3,
-                                 "interval_us": 3000}),
+    KsftNamedVariant("flows", "4", {"flows": 4, "segments": 4}),
+    KsftNamedVariant("v6_threads", "6",
+                     {"threads": 3, "flows": 3, "key_update": 30,
+                      "replace_flow": 70, "segments": 3, "interval_us": 3000}),
 ])
 @ksft_disruptive
-def shake(cfg, options):
+def shake(cfg, ipver, options):
     """ Whatever happens to the device, nothing leaves unsealed """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     order = Shake(link, {"ring": [0, 0, 5], "stop_key": [0, 1],
                          "software": [0, 0, 3]})
-    with link.load(**options) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], **options) as load:
         order.run(load)
     check_safe(load)
 
@@ -414,16 +421,18 @@ def add_refused_late(cfg):
     check(load, QuicTxDeviceError=1, QuicTxDevice=1, tx_quic_ctx=2)
 
 
-@ksft_variants([KsftNamedVariant("now", 0), KsftNamedVariant("late", 50)])
-def add_refused_busy(cfg, delay):
+@ksft_variants([KsftNamedVariant("now", "4", 0),
+                KsftNamedVariant("v6_late", "6", 50)])
+def add_refused_busy(cfg, ipver, delay):
     """ What will not last is tried again after a while """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     link.knob("delay_ack", delay)
     defer(link.knob, "delay_ack", 0)
     link.knob("refuse_add", errno.ENOMEM)
     defer(link.knob, "refuse_add", 0)
-    with link.load(segments=3) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], segments=3) as load:
         wait_until(lambda: link.counters()["QuicTxDeviceError"] >
                    load.before("QuicTxDeviceError"), 10, "not refused")
         link.knob("refuse_add", 0)
@@ -455,15 +464,17 @@ def add_no_memory(cfg, function):
     check(load, QuicTxDevice=1, tx_quic_ctx=1)
 
 
-def detached(cfg):
+@ksft_variants(["4", "6"])
+def detached(cfg, ipver):
     """ A device that is detached is not offered keys """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
     # Without a queue, the stack complains
     link.add_qdisc("pfifo limit 1000")
     link.knob("detach", 1)
     undo = defer(link.knob, "detach", 0)
-    with link.load(flows=3) as load:
+    with link.load(address=cfg.remote_addr_v[ipver], flows=3) as load:
         load.proceed_anyhow(50)
         ksft_true(link.has_no_keys(), "no keys while it is detached")
         undo.exec()
@@ -504,20 +515,26 @@ def shared_table(cfg):
     check_clean(load)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def ring(cfg):
+def ring(cfg, ipver):
     """ Packets are in the transmit ring when keys or the device go """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
+    address = cfg.remote_addr_v[ipver]
+    # Packets that wait for a slow answer to who has the address may get lost
+    check_clean(link.run(address=address, count=1, settle_ms=0))
     link.knob("ring", 20)
     undo = defer(link.knob, "ring", 0)
     for options in ({"replace_flow": 5, "segments": 2}, {"key_update": 7},
                     {"close": True, "count": 20}):
-        traffic = link.run(**options)
+        traffic = link.run(address=address, **options)
         check_clean(traffic)
         check_no_drops(traffic)
         ksft_gt(traffic["tx_quic_encrypted_packets"], 0)
-    with link.load(flows=2, segments=3, key_update=20) as load:
+    with link.load(address=address, flows=2, segments=3,
+                   key_update=20) as load:
         for _ in rounds(4):
             load.until_device()
             link.knob("reset", 1)
@@ -668,11 +685,14 @@ def corrupt(cfg):
     check(traffic, received=7, bad=3, plain=0)
 
 
-def reset(cfg):
+@ksft_variants(["4", "6"])
+def reset(cfg, ipver):
     """ The device says that it has lost its keys: they are installed again """
+    cfg.require_ipver(ipver)
     link = quic_init_nsim(cfg)
 
-    with link.load(segments=3) as load:
+    address = cfg.remote_addr_v[ipver]
+    with link.load(address=address, segments=3) as load:
         load.until_device()
         for _ in range(3):
             link.knob("reset", 1)
@@ -682,7 +702,7 @@ def reset(cfg):
     check(load, errors=0)
     ksft_ge(load["QuicTxDevice"], 4)
 
-    traffic = link.run()
+    traffic = link.run(address=address)
     check_clean(traffic)
     check_device(traffic)
 
@@ -741,9 +761,11 @@ def free_crypto(cfg):
 # The device goes
 #
 
-def netns_move(cfg):
+@ksft_variants(["4", "6"])
+def netns_move(cfg, ipver):
     """ The device moves to another namespace """
-    link = spare_link(quic_init_nsim(cfg))
+    cfg.require_ipver(ipver)
+    link = spare_link(quic_init_nsim(cfg), ipver=ipver)
     other = NetNS()
     defer(other.__exit__, None, None, None)
 
@@ -755,15 +777,17 @@ def netns_move(cfg):
     check_safe(load)
 
 
-def netns_exit(cfg):
+@ksft_variants(["4", "6"])
+def netns_exit(cfg, ipver):
     """
     Sockets in use keep the namespace until they are closed: then it goes,
     with packets in flight.
     """
+    cfg.require_ipver(ipver)
     env_link = quic_init_nsim(cfg)
     netns = NetNS()
     undo = defer(netns.__exit__, None, None, None)
-    link = spare_link(env_link, ns=netns.name)
+    link = spare_link(env_link, ns=netns.name, ipver=ipver)
 
     or_skip(tc, f"qdisc replace dev {link.ifname} root "
                 "tbf rate 1mbit burst 5k limit 1m", ns=netns.name)
