@@ -30,6 +30,7 @@ from lib.py.quic import check_rx_clean, check_rx_device
 from lib.py.quic import check_rx_mostly_device, check_rx_safe
 from lib.py.quic import check_rx_software, fail_slab, nsim_pair, or_skip
 from lib.py.quic import quic_init, quic_init_nsim, rounds, spare_link, sysctl
+from lib.py.quic import EXTRA_V4, EXTRA_REMOTE_V4, EXTRA_V6, EXTRA_REMOTE_V6
 from lib.py.quic import trace_events, wait_until, write_file
 
 ETH_P_ALL = 3
@@ -98,15 +99,19 @@ LAYOUTS = [
     KsftNamedVariant("pn_2", {"pn_len": 2, "segments": 40, "count": 20}),
     KsftNamedVariant("pn_3", {"pn_len": 3, "segments": 40, "gro": True,
                               "count": 20}),
+    KsftNamedVariant("v6_odd", {"size": 217, "segments": 7}, "6"),
+    KsftNamedVariant("v6_short_pn_gro", {"pn_len": 1, "size": 300, "gro": True,
+                                         "segments": 120, "count": 20}, "6"),
 ]
 
 
 @ksft_variants(LAYOUTS)
-def layout(cfg, options):
+def layout(cfg, options, ipver="4"):
     """ Packets of different sizes and headers """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(**options)
+    traffic = link.run(**_ends(cfg, ipver), **options)
     check_rx_clean(traffic)
     check_rx_device(traffic)
 
@@ -126,12 +131,15 @@ def multipath(cfg, cipher):
     KsftNamedVariant("gro", {"segments": 10, "gro": True}),
     KsftNamedVariant("mixed", {"segments": 30, "mix": True}),
     KsftNamedVariant("mixed_gro", {"segments": 30, "mix": True, "gro": True}),
+    KsftNamedVariant("v6_mixed_gro",
+                     {"segments": 30, "mix": True, "gro": True}, "6"),
 ])
-def flows(cfg, options):
+def flows(cfg, options, ipver="4"):
     """ Packets of different keys are never merged """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(flows=5, count=50, **options)
+    traffic = link.run(flows=5, count=50, **_ends(cfg, ipver), **options)
     check_rx_clean(traffic)
     check_rx_device(traffic)
     check(traffic, QuicRxDevice=5)
@@ -189,16 +197,20 @@ def corrupt(cfg):
     KsftNamedVariant("no_room", {"no_room": True}),
     KsftNamedVariant("no_room_gro", {"no_room": True, "gro": True,
                                      "segments": 20}),
+    KsftNamedVariant("v6_read_gro", {"read": True, "gro": True,
+                                     "segments": 20}, "6"),
 ])
-def no_element(cfg, options):
+def no_element(cfg, options, ipver="4"):
     """
     A program that cannot be told what the packets are gets what was on the
     wire, although the device has opened them.
     """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
     for cipher in CIPHERS:
-        traffic = link.run(count=20, cipher=cipher, **options)
+        traffic = link.run(count=20, cipher=cipher, **_ends(cfg, ipver),
+                           **options)
         check_rx_clean(traffic)
         check(traffic, opened=traffic.first,
               wire=traffic["sent"] - traffic.first,
@@ -214,22 +226,27 @@ def short_buffer(cfg):
     check(traffic, opened=1, not_tried=19, rx_quic_decrypted_packets=19)
 
 
-@ksft_variants([(1, False), (20, False), (20, True)])
-def peek(cfg, segments, gro):
+@ksft_variants([("4", 1, False), ("4", 20, False), ("4", 20, True),
+                ("6", 20, True)])
+def peek(cfg, ipver, segments, gro):
     """ MSG_PEEK tells the same as the call that follows """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(peek=True, segments=segments, gro=gro, count=20)
+    traffic = link.run(peek=True, segments=segments, gro=gro, count=20,
+                       **_ends(cfg, ipver))
     check_rx_clean(traffic)
     check_rx_device(traffic)
 
 
-@ksft_variants([1, 20])
-def rx_drop(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def rx_drop(cfg, ipver, segments):
     """ UDP_QUIC_RX_DROP keeps what the device has opened """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(rx_drop=True, segments=segments, gro=True, count=20)
+    traffic = link.run(rx_drop=True, segments=segments, gro=True, count=20,
+                       **_ends(cfg, ipver))
     check_rx_clean(traffic)
     check_rx_device(traffic)
 
@@ -251,15 +268,17 @@ def receive(cfg, how, options):
         ksft_gt(traffic["merged"], 0, "merged")
 
 
-@ksft_variants([1, 20])
-def trimmed(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def trimmed(cfg, ipver, segments):
     """
     A socket filter cuts what the device has opened. The rest is not authentic:
     nobody gets it, and those that follow come as they were on the wire.
     """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(trim=500, segments=segments, count=20, step_ms=20)
+    traffic = link.run(trim=500, segments=segments, count=20, step_ms=20,
+                       **_ends(cfg, ipver))
     check(traffic, bad=0, plain=0, duplicate=0, unexpected=0, errors=0,
           opened=segments, QuicRxDevicePackets=0,
           QuicRxDeviceMisdelivered="lost",
@@ -268,14 +287,15 @@ def trimmed(cfg, segments):
     ksft_gt(traffic["auth_failed"], 0, "packets as on the wire")
 
 
-@ksft_variants([1, 20])
-def reuseport(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def reuseport(cfg, ipver, segments):
     """ Packets for another socket of the group come as on the wire """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
     traffic = link.run(reuseport=True, rebind=12, count=240,
                        segments=segments, gro=segments > 1,
-                       interval_us=1000)
+                       interval_us=1000, **_ends(cfg, ipver))
     check(traffic, lost=0, bad=0, plain=0, duplicate=0, unexpected=0,
           errors=0, opened=traffic["sent"] - traffic["wire"],
           QuicRxDeviceMisdelivered=0,
@@ -330,11 +350,14 @@ def open_limit(cfg):
 
 
 @ksft_variants([
-    KsftNamedVariant("list", "rx-gro-list"),
-    KsftNamedVariant("forwarding", "rx-udp-gro-forwarding"),
+    KsftNamedVariant("list", "4", "rx-gro-list"),
+    KsftNamedVariant("forwarding", "4", "rx-udp-gro-forwarding"),
+    KsftNamedVariant("v6_list", "6", "rx-gro-list"),
+    KsftNamedVariant("v6_forwarding", "6", "rx-udp-gro-forwarding"),
 ])
-def gro_kind(cfg, feature):
+def gro_kind(cfg, ipver, feature):
     """ Packets that GRO merges for forwarding are the same when they arrive """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
     or_skip(ethtool, f"-K {link.ifname} {feature} on")
@@ -343,7 +366,8 @@ def gro_kind(cfg, feature):
         for options in ({"flows": 5, "mix": True, "segments": 30},
                         {"pn_len": 1, "segments": 40},
                         {"pn_jump": 300, "segments": 40}):
-            traffic = link.run(gro=gro, count=10, **options)
+            traffic = link.run(gro=gro, count=10, **_ends(cfg, ipver),
+                               **options)
             check_rx_clean(traffic)
             check_rx_device(traffic)
 
@@ -420,12 +444,17 @@ def two_generations(cfg):
     KsftNamedVariant("port", {"rebind": 60}),
     KsftNamedVariant("port_gro", {"rebind": 30, "segments": 8, "gro": True}),
     KsftNamedVariant("port_update", {"rebind": 40, "key_update": 60}),
+    KsftNamedVariant("v6_cid_gro", {"cids": 30, "segments": 8, "gro": True},
+                     "6"),
+    KsftNamedVariant("v6_port", {"rebind": 60}, "6"),
 ])
-def follow(cfg, options):
+def follow(cfg, options, ipver="4"):
     """ The key in the device follows the packets of the flow """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(count=240, interval_us=2000, **options)
+    traffic = link.run(count=240, interval_us=2000, **_ends(cfg, ipver),
+                       **options)
     check_rx_clean(traffic)
     check_rx_mostly_device(traffic)
     ksft_ge(traffic["QuicRxDevice"], 3, "keys")
@@ -515,12 +544,15 @@ def unalias(cfg, segments):
     KsftNamedVariant("gro", {"gro": True}),
     KsftNamedVariant("peek", {"peek": True}),
     KsftNamedVariant("peek_gro", {"peek": True, "gro": True}),
+    KsftNamedVariant("v6_peek_gro", {"peek": True, "gro": True}, "6"),
 ])
-def queued_delete(cfg, options):
+def queued_delete(cfg, options, ipver="4"):
     """ The flow is deleted: the next datagram is the one that is read """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(count=10, segments=4, queued="delete", **options)
+    traffic = link.run(count=10, segments=4, queued="delete",
+                       **_ends(cfg, ipver), **options)
     check(traffic, lost=4, bad=0, plain=0, unexpected=0, errors=0,
           opened=40, no_flow=1, QuicRxDeviceMisdelivered=4,
           QuicRxDevicePackets=36, rx_quic_decrypted_packets=40)
@@ -573,9 +605,11 @@ def queued(cfg):
     check_rx_device(traffic)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def queued_down(cfg):
+def queued_down(cfg, ipver):
     """ The device goes down: what it has opened is handed up all the same """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
     def down_up():
@@ -583,7 +617,7 @@ def queued_down(cfg):
         ksft_true(link.has_no_keys(), "no keys while it is down")
         link.up()
 
-    traffic = _while_queued(link, down_up)
+    traffic = _while_queued(link, down_up, **_ends(cfg, ipver))
     check_rx_clean(traffic)
     check_rx_device(traffic)
 
@@ -597,15 +631,17 @@ def queued_reset(cfg):
     check_rx_device(traffic)
 
 
-@ksft_variants([1, 20])
-def steal(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def steal(cfg, ipver, segments):
     """
     Another socket gets the packets. It never reads plaintext: what the device
     has opened is dropped, until packets come as they were on the wire.
     """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(count=20, segments=segments, steal=True)
+    traffic = link.run(count=20, segments=segments, steal=True,
+                       **_ends(cfg, ipver))
     check(traffic, bad=0, plain=0, duplicate=0, unexpected=0, errors=0,
           opened=20 * segments, QuicRxDeviceMisdelivered="lost")
     ksft_gt(traffic["lost"], 0, "lost")
@@ -662,13 +698,15 @@ def toggle_checksum(cfg):
     check_rx_clean(load)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def down_up(cfg):
+def down_up(cfg, ipver):
     """ A flow leaves a device that is set down, and comes back """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
     times = rounds(4)
-    with link.load(segments=3, step_ms=20) as load:
+    with link.load(segments=3, step_ms=20, **_ends(cfg, ipver)) as load:
         for _ in times:
             load.until_device()
             link.down()
@@ -826,12 +864,15 @@ def max_device_keys(cfg):
     KsftNamedVariant("cipher", "rx_cap_ciphers", 2, {}),
     KsftNamedVariant("cid_len", "rx_cap_cid_lens", 0x10, {}),
     KsftNamedVariant("ipv4", "rx_cap_flags", 0xe, {}),
+    KsftNamedVariant("ipv6", "rx_cap_flags", 0xd, {}, "6"),
     KsftNamedVariant("path", "rx_cap_flags", 7, {"path": 5}),
 ])
-def caps(cfg, knob, value, options):
+def caps(cfg, knob, value, options, ipver="4"):
     """ Software opens what the device says that it cannot """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
+    options = {**options, **_ends(cfg, ipver)}
     traffic = link.run(count=10, **options)
     check_rx_clean(traffic)
     check_rx_device(traffic)
@@ -939,10 +980,12 @@ def netns_move(cfg):
     check_rx_safe(load)
 
 
+@ksft_variants(["4", "6"])
 @ksft_disruptive
-def unregister_load(cfg):
+def unregister_load(cfg, ipver):
     """ The device is removed under load """
-    link = spare_link(_init_nsim(cfg))
+    cfg.require_ipver(ipver)
+    link = spare_link(_init_nsim(cfg), ipver=ipver)
 
     with link.load(segments=3, flows=3, key_update=20, step_ms=10) as load:
         load.until_device()
@@ -969,12 +1012,14 @@ def _check_kept(load):
     ksft_gt(load["captured"], 0, "captured")
 
 
-@ksft_variants([1, 20])
-def mirred_back(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def mirred_back(cfg, ipver, segments):
     """ tc sends what has arrived back to where it came from """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
-    with link.load(segments=segments, step_ms=20) as load:
+    with link.load(segments=segments, step_ms=20,
+                   **_ends(cfg, ipver)) as load:
         load.until_device()
         undo = _ingress(link, f"mirred egress redirect dev {link.ifname}")
         load.until_misdelivered()
@@ -983,13 +1028,15 @@ def mirred_back(cfg, segments):
     _check_kept(load)
 
 
-@ksft_variants([1, 20])
-def mirred_other(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def mirred_other(cfg, ipver, segments):
     """ tc sends what has arrived to another device """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
     other = nsim_pair(link, "3")
-    with link.load(segments=segments, step_ms=20) as load:
+    with link.load(segments=segments, step_ms=20,
+                   **_ends(cfg, ipver)) as load:
         load.until_device()
         undo = _ingress(link, f"mirred egress redirect dev {other.ifname}")
         load.until_misdelivered()
@@ -1011,14 +1058,17 @@ def mirred_mirror(cfg):
     ksft_gt(load["QuicRxDeviceMisdelivered"], 0, "misdelivered")
 
 
-@ksft_variants([(how, segments) for how in ("xdp", "redirect", "clone")
-                for segments in (1, 20)])
-def bpf(cfg, how, segments):
+@ksft_variants([(how, ipver, segments)
+                for how in ("xdp", "redirect", "clone")
+                for ipver, segments in (("4", 1), ("4", 20), ("6", 20))])
+def bpf(cfg, how, ipver, segments):
     """ BPF sends back what has arrived """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
     traffic = link.run(astray=f"{how}:{link.ifname}", segments=segments,
-                       count=10, gro=segments > 1, wait_ms=200)
+                       count=10, gro=segments > 1, wait_ms=200,
+                       **_ends(cfg, ipver))
     check(traffic, bad=0, plain=0, duplicate=0, unexpected=0)
     ksft_gt(traffic["captured"], 0, "captured")
     ksft_gt(traffic["QuicRxDeviceMisdelivered"], 0, "misdelivered")
@@ -1054,12 +1104,14 @@ def forward(cfg, ipver, segments):
     _check_kept(load)
 
 
-@ksft_variants([1, 20])
-def tap(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def tap(cfg, ipver, segments):
     """ Packet sockets on the device see what the device has opened """
+    cfg.require_ipver(ipver)
     link = _init(cfg)
 
-    traffic = link.run(tap=f":{link.ifname}", segments=segments)
+    traffic = link.run(tap=f":{link.ifname}", segments=segments,
+                       **_ends(cfg, ipver))
     check_rx_clean(traffic)
     check_rx_device(traffic)
     ksft_gt(traffic["tapped"], 0, "tapped")
@@ -1162,23 +1214,29 @@ def unread(cfg, kind):
 # Where the device is, and what operators see
 #
 
-def _over_vlan(link):
+def _over_vlan(link, ipver):
     add_link(f"link {link.ifname} name vl1 type vlan id 5", "vl1")
     add_link(f"link {link.remote_ifname} name vl2 type vlan id 5", "vl2",
              ns=link.remote_ns)
-    ip("addr add 198.18.5.1/24 dev vl1")
+    if ipver == "4":
+        addr, remote, suffix = EXTRA_V4, EXTRA_REMOTE_V4, "/24"
+    else:
+        addr, remote, suffix = EXTRA_V6, EXTRA_REMOTE_V6, "/64 nodad"
+    ip(f"addr add {addr}{suffix} dev vl1")
     ip("link set dev vl1 up")
-    link.remote_ip("addr add 198.18.5.2/24 dev vl2")
+    link.remote_ip(f"addr add {remote}{suffix} dev vl2")
     link.remote_ip("link set dev vl2 up")
-    return {"address": "198.18.5.1", "source": "198.18.5.2"}
+    return {"address": addr, "source": remote}
 
 
-@ksft_variants([1, 20])
-def vlan(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 20)])
+def vlan(cfg, ipver, segments):
     """ The device opens what is under a VLAN, if it says so """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
-    options = {"segments": segments, "gro": segments > 1, **_over_vlan(link)}
+    options = {"segments": segments, "gro": segments > 1,
+               **_over_vlan(link, ipver)}
     traffic = link.run(**options)
     check_rx_clean(traffic)
     check_rx_device(traffic)
@@ -1193,21 +1251,24 @@ def _received(ifname):
     return int(path.read_text(encoding="ascii"))
 
 
-def other_vlan(cfg):
+@ksft_variants(["4", "6"])
+def other_vlan(cfg, ipver):
     """ A copy with the tag of a VLAN stays sealed, the packet is opened """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
-    _over_vlan(link)
+    _over_vlan(link, ipver)
+    protocol = "ip" if ipver == "4" else "ipv6"
     or_skip(tc, "qdisc add dev vl1 clsact")
     or_skip(tc, "filter add dev vl1 ingress matchall action drop")
     or_skip(tc, f"qdisc add dev {link.remote_ifname} clsact",
             ns=link.remote_ns)
     defer(tc, f"qdisc del dev {link.remote_ifname} clsact", ns=link.remote_ns)
-    with link.load(capture=[":vl1"]) as load:
+    with link.load(capture=[":vl1"], **_ends(cfg, ipver)) as load:
         load.until_device()
-        or_skip(tc, f"filter add dev {link.remote_ifname} egress protocol ip "
-                "matchall action mirred egress mirror dev vl2",
-                ns=link.remote_ns)
+        or_skip(tc, f"filter add dev {link.remote_ifname} egress "
+                f"protocol {protocol} matchall "
+                "action mirred egress mirror dev vl2", ns=link.remote_ns)
         load.proceed(100)
         load.until_device("with copies on the VLAN")
     check_rx_clean(load)
@@ -1215,8 +1276,10 @@ def other_vlan(cfg):
     ksft_gt(load["QuicRxDevicePackets"], load["QuicRxSwPackets"])
 
 
-def other_mac(cfg):
+@ksft_variants(["4", "6"])
+def other_mac(cfg, ipver):
     """ What is for the MAC address of a macvlan stays sealed """
+    cfg.require_ipver(ipver)
     link = _init_nsim(cfg)
 
     mac = "02:00:00:00:77:77"
@@ -1226,12 +1289,12 @@ def other_mac(cfg):
     ip("link set dev mv0 arp off up")
     own = Path(f"/sys/class/net/{link.ifname}/address").read_text(
         encoding="ascii").strip()
-    neigh = f"{link.addr} dev {link.remote_ifname} nud permanent lladdr"
-    with link.load(capture=[":mv0"]) as load:
+    addr = cfg.addr_v[ipver]
+    neigh = f"{addr} dev {link.remote_ifname} nud permanent lladdr"
+    with link.load(capture=[":mv0"], **_ends(cfg, ipver)) as load:
         load.until_device()
         link.remote_ip(f"neigh replace {neigh} {mac}")
-        defer(link.remote_ip, f"neigh del {link.addr} "
-                              f"dev {link.remote_ifname}")
+        defer(link.remote_ip, f"neigh del {addr} dev {link.remote_ifname}")
         load.until_software("for another MAC address")
         opened = link.kernel_counters()["QuicRxDevicePackets"]
         load.proceed(100)
@@ -1313,11 +1376,12 @@ def stateful_wire(cfg, ipver, cipher, segments):
 
 
 @ksft_variants(LAYOUTS)
-def stateful_layout(cfg, options):
+def stateful_layout(cfg, options, ipver="4"):
     """ Such a device leaves connection IDs of other lengths to software """
+    cfg.require_ipver(ipver)
     link = _stateful(cfg)
 
-    traffic = link.run(**options)
+    traffic = link.run(**_ends(cfg, ipver), **options)
     check_rx_clean(traffic)
     if options.get("cid_len", 8) in (0, 8):
         check_rx_mostly_device(traffic)
