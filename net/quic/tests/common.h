@@ -17,8 +17,10 @@ struct quic_hp;
 struct quic_key;
 struct sk_buff;
 
-/* Bytes before and after the packets of a buffer; they must not change */
-#define QUIC_TEST_PREFIX	28
+/* Bytes before and after the packets of a buffer; they must not change. There
+ * is room for two IP headers.
+ */
+#define QUIC_TEST_PREFIX	68
 #define QUIC_TEST_SUFFIX	9
 
 /**

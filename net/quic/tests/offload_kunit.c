@@ -6,7 +6,9 @@
 
 #include <kunit/test.h>
 #include <linux/crypto.h>
+#include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/string.h>
@@ -75,24 +77,41 @@ static __sum16 quic_test_udp_sum(const struct sk_buff *skb)
 	return csum_fold(skb_checksum(skb, off, skb->len - off, 0));
 }
 
+/* Headers of IP and UDP right before the packets */
+static void quic_test_dev_headers(struct sk_buff *skb, __be16 protocol)
+{
+	bool v6 = protocol == htons(ETH_P_IPV6);
+	unsigned int len, off;
+
+	len = v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	off = QUIC_TEST_PREFIX - sizeof(struct udphdr);
+	skb->protocol = protocol;
+	skb_set_transport_header(skb, off);
+	skb_set_network_header(skb, off - len);
+	memset(skb_network_header(skb), 0, len);
+	if (v6) {
+		ipv6_hdr(skb)->version = 6;
+		ipv6_hdr(skb)->nexthdr = IPPROTO_UDP;
+	} else {
+		ip_hdr(skb)->version = 4;
+		ip_hdr(skb)->ihl = sizeof(struct iphdr) / 4;
+		ip_hdr(skb)->protocol = IPPROTO_UDP;
+	}
+}
+
 /* The datagram, or GSO skb, that quic_offload_xmit() leaves to a device */
 static struct sk_buff *quic_test_dev_skb(struct kunit *test,
 					 struct quic_offload *o,
 					 const struct quic_test_plain *plain,
-					 enum quic_test_place place)
+					 enum quic_test_place place,
+					 __be16 protocol)
 {
 	struct quic_skb_ext *ext;
 	struct sk_buff *skb;
 
 	skb = quic_test_skb(test, place, plain->data,
 			    plain->len - QUIC_TEST_SUFFIX);
-	skb->protocol = htons(ETH_P_IP);
-	skb_reset_network_header(skb);
-	skb_set_transport_header(skb, sizeof(struct iphdr));
-	memset(ip_hdr(skb), 0, sizeof(struct iphdr));
-	ip_hdr(skb)->version = 4;
-	ip_hdr(skb)->ihl = sizeof(struct iphdr) / 4;
-	ip_hdr(skb)->protocol = IPPROTO_UDP;
+	quic_test_dev_headers(skb, protocol);
 	udp_hdr(skb)->len = htons(sizeof(struct udphdr) +
 				  plain->layout.wire_len);
 	udp_hdr(skb)->check = 0;
@@ -183,6 +202,21 @@ static void quic_test_dev_dropped(struct kunit *test, struct sk_buff *skb)
 						       clone));
 }
 
+/**
+ * struct quic_test_ipver - packets of an IP version
+ * @desc: name of the test's parameter
+ * @protocol: protocol of the skb
+ */
+struct quic_test_ipver {
+	const char *desc;
+	__be16 protocol;
+};
+
+static const struct quic_test_ipver quic_test_ipvers[] = {
+	{ "IPv4", htons(ETH_P_IP) },
+	{ "IPv6", htons(ETH_P_IPV6) },
+};
+
 /* On another device, packets are sealed as the vector says */
 static void quic_test_dev_other(struct kunit *test)
 {
@@ -190,13 +224,15 @@ static void quic_test_dev_other(struct kunit *test)
 	struct quic_test_plain *plain;
 	struct quic_offload *o;
 	struct sk_buff *skb;
-	unsigned int place;
+	unsigned int i;
 
 	o = quic_test_offload(test, v);
 	plain = quic_test_plain(test, v, true);
-	for (place = 0; place < QUIC_TEST_PLACES; place++) {
-		skb = quic_test_dev_skb(test, o, plain, place);
-		skb->ip_summed = place & 1 ? CHECKSUM_PARTIAL : CHECKSUM_NONE;
+	for (i = 0; i < QUIC_TEST_PLACES * ARRAY_SIZE(quic_test_ipvers); i++) {
+		skb = quic_test_dev_skb(test, o, plain, i % QUIC_TEST_PLACES,
+					quic_test_ipvers[i / QUIC_TEST_PLACES]
+					.protocol);
+		skb->ip_summed = i & 1 ? CHECKSUM_PARTIAL : CHECKSUM_NONE;
 		/* Devices only get packets with consecutive numbers */
 		if (v->npkts == 1 || v->gap == 1)
 			quic_test_dev_fallback(test, skb, plain, v->wire);
@@ -228,6 +264,7 @@ static const struct quicdev_ops quic_test_quicdev_ops = {
 static void quic_test_dev_same(struct kunit *test)
 {
 	const struct quic_seal_vec *v = quic_test_some_vec();
+	const struct quic_test_ipver *ipver = test->param_value;
 	struct quic_test_plain *plain;
 	struct net_device *netdev;
 	struct quic_offload *o;
@@ -235,7 +272,8 @@ static void quic_test_dev_same(struct kunit *test)
 
 	o = quic_test_offload(test, v);
 	plain = quic_test_plain(test, v, true);
-	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED);
+	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED,
+				ipver->protocol);
 	netdev = kunit_kzalloc(test, sizeof(*netdev), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, netdev);
 	netdev->quicdev_ops = &quic_test_quicdev_ops;
@@ -249,13 +287,15 @@ static void quic_test_dev_same(struct kunit *test)
 static void quic_test_dev_off_path(struct kunit *test)
 {
 	const struct quic_seal_vec *v = quic_test_some_vec();
+	const struct quic_test_ipver *ipver = test->param_value;
 	struct quic_test_plain *plain;
 	struct sk_buff *skb, *out;
 	struct quic_offload *o;
 
 	o = quic_test_offload(test, v);
 	plain = quic_test_plain(test, v, true);
-	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED);
+	skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_MIXED,
+				ipver->protocol);
 	RCU_INIT_POINTER(o->netdev, init_net.loopback_dev);
 	out = quic_seal_skb(skb_clone(skb, GFP_KERNEL));
 	KUNIT_ASSERT_NOT_NULL(test, out);
@@ -266,13 +306,56 @@ static void quic_test_dev_off_path(struct kunit *test)
 	quic_test_skb_free(test, skb);
 }
 
-#define QUIC_TEST_DAMAGES	11
+/* Damages of IP headers, of a kind that will happen to the next packets, of
+ * all kinds
+ */
+#define QUIC_TEST_IP_DAMAGES	5
+#define QUIC_TEST_PATH_DAMAGES	10
+#define QUIC_TEST_DAMAGES	13
 
-/* Damages of a kind that will happen to the next packets, too */
-static const bool quic_test_dev_path[QUIC_TEST_DAMAGES] = {
-	[0] = true, [1] = true, [2] = true, [3] = true,
-	[7] = true, [8] = true, [9] = true, [10] = true,
-};
+static void quic_test_dev_damage_v4(struct iphdr *iph, unsigned int i)
+{
+	switch (i) {
+	case 0:
+		iph->frag_off = htons(IP_MF);
+		break;
+	case 1:
+		iph->frag_off = htons(1);
+		break;
+	case 2:
+		iph->ihl++;
+		break;
+	case 3:
+		iph->protocol = IPPROTO_IPIP;
+		break;
+	case 4:
+		iph->version = 6;
+		break;
+	}
+}
+
+static void quic_test_dev_damage_v6(struct ipv6hdr *iph, unsigned int i)
+{
+	static const u8 nexthdrs[] = {
+		IPPROTO_FRAGMENT, IPPROTO_HOPOPTS, IPPROTO_DSTOPTS, IPPROTO_IPV6
+	};
+
+	if (i < ARRAY_SIZE(nexthdrs))
+		iph->nexthdr = nexthdrs[i];
+	else
+		iph->version = 4;
+}
+
+/* Another IP header in front of the one that there is */
+static void quic_test_dev_encap(struct sk_buff *skb)
+{
+	unsigned int len = skb_network_header_len(skb);
+	const u8 *old = skb_network_header(skb);
+
+	skb_set_network_header(skb, skb_network_offset(skb) -
+				    (int)sizeof(struct iphdr));
+	memmove(skb_network_header(skb), old, len);
+}
 
 /* Damage number @i of packets on their way to a device */
 static void quic_test_dev_damage(struct sk_buff *skb, unsigned int i,
@@ -281,41 +364,37 @@ static void quic_test_dev_damage(struct sk_buff *skb, unsigned int i,
 	u8 *cid = skb->data + QUIC_TEST_PREFIX + 1;
 
 	switch (i) {
-	case 0:
-		ip_hdr(skb)->frag_off = htons(IP_MF);
-		break;
-	case 1:
-		ip_hdr(skb)->frag_off = htons(1);
-		break;
-	case 2:
-		skb_trim(skb, skb->len - 1);
-		break;
-	case 3:
-		skb->encapsulation = 1;
-		break;
-	case 4:
-		skb_ext_del(skb, SKB_EXT_QUIC);
+	case 0 ... QUIC_TEST_IP_DAMAGES - 1:
+		if (skb->protocol == htons(ETH_P_IP))
+			quic_test_dev_damage_v4(ip_hdr(skb), i);
+		else
+			quic_test_dev_damage_v6(ipv6_hdr(skb), i);
 		break;
 	case 5:
+		skb_trim(skb, skb->len - 1);
+		break;
+	case 6:
+		skb->encapsulation = 1;
+		break;
+	case 7:
+		skb->protocol = htons(ETH_P_MPLS_UC);
+		break;
+	case 8:
+		skb->protocol ^= htons(ETH_P_IP) ^ htons(ETH_P_IPV6);
+		break;
+	case 9:
+		quic_test_dev_encap(skb);
+		break;
+	case 10:
+		skb_ext_del(skb, SKB_EXT_QUIC);
+		break;
+	case 11:
 		/* The packet number becomes one that is not the skb's */
 		cid[plain->cid_len + plain->pkts[0].pn_len - 1] ^= 1;
 		break;
-	case 6:
+	case 12:
 		/* The other packets have the connection ID that they had */
 		cid[plain->cid_len - 1] ^= 1;
-		break;
-	case 7:
-		ip_hdr(skb)->ihl++;
-		break;
-	case 8:
-		ip_hdr(skb)->protocol = IPPROTO_IPIP;
-		break;
-	case 9:
-		skb->protocol = htons(ETH_P_MPLS_UC);
-		break;
-	case 10:
-		/* Another IP header was put in front */
-		skb_set_network_header(skb, -(int)sizeof(struct iphdr));
 		break;
 	}
 }
@@ -324,6 +403,7 @@ static void quic_test_dev_damage(struct sk_buff *skb, unsigned int i,
 static void quic_test_dev_drop(struct kunit *test)
 {
 	const struct quic_seal_vec *v = quic_test_some_vec();
+	const struct quic_test_ipver *ipver = test->param_value;
 	struct quic_test_plain *plain;
 	struct quic_offload *o;
 	struct sk_buff *skb;
@@ -332,13 +412,14 @@ static void quic_test_dev_drop(struct kunit *test)
 	o = quic_test_offload(test, v);
 	plain = quic_test_plain(test, v, true);
 	for (i = 0; i < QUIC_TEST_DAMAGES; i++) {
-		skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_LINEAR);
+		skb = quic_test_dev_skb(test, o, plain, QUIC_TEST_LINEAR,
+					ipver->protocol);
 		quic_test_dev_damage(skb, i, plain);
 		quic_test_dev_dropped(test, skb);
 		quic_test_skb_free(test, skb);
 		/* No more packets for the device, if the path is to blame */
 		KUNIT_EXPECT_EQ_MSG(test, o->stop == QUIC_OFFLOAD_STOP_PATH,
-				    quic_test_dev_path[i], "damage %u", i);
+				    i < QUIC_TEST_PATH_DAMAGES, "damage %u", i);
 		o->stop = QUIC_OFFLOAD_GO;
 	}
 	KUNIT_EXPECT_EQ(test, 0, quic_test_ext_refs);
@@ -351,12 +432,13 @@ static int quic_test_dev_init(struct kunit *test)
 }
 
 KUNIT_ARRAY_PARAM_DESC(quic_seal, quic_seal_vecs, desc);
+KUNIT_ARRAY_PARAM_DESC(quic_ipver, quic_test_ipvers, desc);
 
 static struct kunit_case quic_dev_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_dev_other, quic_seal_gen_params),
-	KUNIT_CASE(quic_test_dev_same),
-	KUNIT_CASE(quic_test_dev_off_path),
-	KUNIT_CASE(quic_test_dev_drop),
+	KUNIT_CASE_PARAM(quic_test_dev_same, quic_ipver_gen_params),
+	KUNIT_CASE_PARAM(quic_test_dev_off_path, quic_ipver_gen_params),
+	KUNIT_CASE_PARAM(quic_test_dev_drop, quic_ipver_gen_params),
 	{}
 };
 
