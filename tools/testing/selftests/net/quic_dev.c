@@ -425,6 +425,21 @@ static bool settle(unsigned long answered)
 	return true;
 }
 
+/* Three NOPs, or an extension header with padding only */
+static void send_options(int fd)
+{
+	static const char dstopts[8] = { 0, 0, 1, 4 };
+	int ret;
+
+	if (dst.ss_family == AF_INET)
+		ret = setsockopt(fd, IPPROTO_IP, IP_OPTIONS, "\1\1\1", 4);
+	else
+		ret = setsockopt(fd, IPPROTO_IPV6, IPV6_DSTOPTS, dstopts,
+				 sizeof(dstopts));
+	if (ret)
+		err(1, "IP options");
+}
+
 static int sender_open(int home)
 {
 	int fd;
@@ -440,8 +455,8 @@ static int sender_open(int home)
 	if (opt.src && (set_int(fd, IPPROTO_IP, IP_FREEBIND, 1) ||
 			bind(fd, (void *)&src, addr_len(&src))))
 		err(1, "sending from %s", opt.src);
-	if (opt.options && setsockopt(fd, IPPROTO_IP, IP_OPTIONS, "\1\1\1", 4))
-		err(1, "IP options");
+	if (opt.options)
+		send_options(fd);
 	if (opt.stamps && set_int(fd, SOL_SOCKET, SO_TIMESTAMPING,
 				  SOF_TIMESTAMPING_TX_SOFTWARE |
 				  SOF_TIMESTAMPING_SOFTWARE))
@@ -871,7 +886,7 @@ static const struct option_desc options[] = {
 	{ "address", "ADDR", "destination address", .str = &opt.dst },
 	{ "port", "PORT", "destination port", .num = &opt.port },
 	{ "connected", NULL, "connect the sockets", .flag = &opt.connected },
-	{ "ip-options", NULL, "send IPv4 options", .flag = &opt.options },
+	{ "ip-options", NULL, "send IP options", .flag = &opt.options },
 	{ "timestamps", NULL, "request transmit time stamps, never read them",
 	  .flag = &opt.stamps },
 

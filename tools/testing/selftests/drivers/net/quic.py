@@ -306,13 +306,14 @@ def tracepoints(cfg):
         ksft_true(re.search(pattern, trace), f"no trace of {pattern}")
 
 
-@ksft_variants([1, 20])
-def ip_options(cfg, segments):
+@ksft_variants([("4", 1), ("4", 20), ("6", 1), ("6", 20)])
+def ip_options(cfg, ipver, segments):
     """ Devices need not know their way around IP options """
-    cfg.require_ipver("4")
+    cfg.require_ipver(ipver)
     link = quic_init(cfg)
 
-    traffic = link.run(ip_options=True, segments=segments, settle_ms=0)
+    traffic = link.run(address=cfg.remote_addr_v[ipver], ip_options=True,
+                       segments=segments, settle_ms=0)
     check_clean(traffic)
     check_software(traffic)
 
