@@ -4,9 +4,10 @@
 # usage: selftests.sh
 #
 # Build what guests test with into build/selftests, which looks as installed
-# kselftests do: our programs and scripts, what they take from others, and the
-# kernel's own UDP tests. Debian 13's libraries, in the guest root, run what
-# Debian 12 or 13 has compiled. build/selftests/list is for guest-tests.sh.
+# kselftests do: our programs and scripts, what they take from others, the
+# kernel's own UDP tests, and doc_examples, which runs the examples of quic.rst.
+# Debian 13's libraries, in the guest root, run what Debian 12 or 13 has
+# compiled. build/selftests/list is for guest-tests.sh.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -55,11 +56,16 @@ need "the selftests" gcc make libc6-dev libssl-dev rsync
 mkdir -p "$dir/net"
 install_headers
 step selftests "building the selftests" programs
+step doc-examples "building the examples of quic.rst" \
+	"$TOP/scripts/doc-examples.sh" \
+	"$TREE/Documentation/networking/quic.rst" "$OUT/headers/include" \
+	"$dir/net/doc_examples"
 step selftests-scripts "installing their scripts" scripts
 
 # helpers (quic_attach.so, ...) are built, but only programs and scripts run
 {
 	ours TEST_GEN_PROGS net | sed 's/.*/900 net:& .\/&/'
+	echo "60 net:doc_examples ./doc_examples"
 	ours TEST_PROGS drivers/net |
 		sed 's|.*|3000 drivers/net:& ../drivers/net/&|'
 } >"$dir/list"
