@@ -654,6 +654,7 @@ static void print_tx_stats(FILE *f)
 	P(given_up);
 	P(flows);
 	P(keys);
+	P(retired_keys);
 	P(kernel_calls);
 	P(kernel_packets);
 	P(kernel_bytes);

@@ -47,8 +47,8 @@ struct side {
 	struct key *keys[N_GENS];	/* at generation % N_GENS */
 	struct qk_socket sock;		/* has the keys; fd is -1 for none */
 	uint64_t cookie;		/* of that socket, when sending */
-	uint64_t first;			/* generation installed first */
-	uint64_t last;			/* ... and last */
+	uint64_t first;			/* oldest generation of the flow */
+	uint64_t last;			/* ... and newest */
 	bool off;			/* left to the library, from now on */
 };
 
@@ -77,6 +77,7 @@ struct stats {
 	unsigned long given_up;		/* connections, after an error */
 	unsigned long flows;
 	unsigned long keys;
+	unsigned long retired_keys;	/* from the kernel, after an update */
 	unsigned long kernel_calls;
 	unsigned long kernel_packets;
 	unsigned long kernel_bytes;

@@ -339,6 +339,21 @@ static void count_sent(const struct batch *b)
 		stats.kernel_max_batch = b->n;
 }
 
+/*
+ * The kernel has sealed packets. With the first of a generation, the generation
+ * before is not needed there any more: what comes late is sealed here.
+ */
+static void tx_retire(const struct key *key)
+{
+	struct side *tx = key->side;
+
+	if (key->gen <= tx->first || tx->sock.fd < 0)
+		return;
+	if (!qk_tx_retire(&tx->sock, key->conn->flow_id, key->gen - 1))
+		stats.retired_keys++;
+	tx->first = key->gen;
+}
+
 enum what_next { AGAIN, SEAL, PASS_ON };
 
 /*
@@ -391,6 +406,14 @@ static int batch_prepare(struct packet *first, int fd, const struct msghdr *msg,
 	return err;
 }
 
+/* Is the first packet of the batch what it was? Its connection may have gone
+ * while it was sent.
+ */
+static bool batch_is_ours(struct batch *b)
+{
+	return find_mark(b->data, b->n > 1 ? b->gso : b->len, &b->first) > 0;
+}
+
 /* Let the kernel seal, and do it here if it will not. Called locked. */
 static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 			  struct batch *b)
@@ -400,6 +423,7 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 	struct qk_tx_call call;
 	int n_tries = 0, err;
 	ssize_t ret;
+	bool ours;
 
 	while (what == AGAIN) {
 		err = batch_prepare(first, fd, msg, &call);
@@ -410,13 +434,15 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 		ret = REAL(sendmsg)(fd, &call.msg, flags);
 		err = errno;
 		pthread_mutex_lock(&lock);
+		ours = batch_is_ours(b);
 		if (ret >= 0) {
 			count_sent(b);
+			if (ours)
+				tx_retire(first->key);
 			pthread_mutex_unlock(&lock);
 			return ret;
 		}
-		/* The connection may have gone meanwhile, so look again. */
-		if (find_mark(b->data, b->n > 1 ? b->gso : b->len, first) <= 0)
+		if (!ours)
 			err = ECONNABORTED;
 		what = refused(first, err, n_tries++);
 	}

@@ -157,6 +157,7 @@ t_chacha20_poly1305() { cipher CHACHA20-POLY1305 CHACHA20-POLY1305; }
 t_key_update() {
 	begin && gtls_get --key-update=50ms 127.0.0.1 "$PORT" "$url/large" &&
 		end && arrived large && by_kernel &&
+		[ "$(value "$T/offload" retired_keys)" -eq 1 ] &&
 		[ "$(value "$T/wire" wire_key_updates)" -eq 1 ]
 }
 
@@ -165,7 +166,8 @@ t_key_updates() {
 	PRELOAD=$PRELOAD:$PWD/test/update_keys.so
 	begin && gtls_get -r 0.001 127.0.0.1 "$PORT" "$url/large" && end &&
 		arrived large && [ "$kernel" -gt 0 ] &&
-		all_there && [ "$(value "$T/wire" wire_key_updates)" -ge 2 ]
+		all_there && [ "$(value "$T/offload" retired_keys)" -ge 2 ] &&
+		[ "$(value "$T/wire" wire_key_updates)" -ge 2 ]
 }
 
 t_aioquic() {

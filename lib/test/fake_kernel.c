@@ -173,16 +173,15 @@ static int flow_del(int fd, const struct quic_connection_info *info,
 
 	if (info->key.flags & QUIC_CONN_ALL)
 		return flow_del_all(fd, receives);
-	if (flow && info->key.flags & QUIC_CONN_GENERATION) {
-		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
-		       sizeof(flow->keys[0]));
-		return 0;
-	}
 	if (!flow)
 		return fail(ENOENT);
 	if (info->key.flags & QUIC_CONN_GENERATION) {
-		memset(&flow->keys[info->conn_payload_key_gen % N_GENS], 0,
-		       sizeof(flow->keys[0]));
+		struct quic_pkt_keys *keys;
+
+		keys = &flow->keys[info->conn_payload_key_gen % N_GENS];
+		if (!keys->cipher)
+			return fail(ENOKEY);
+		memset(keys, 0, sizeof(*keys));
 		return 0;
 	}
 	*p = flow->next;
@@ -338,6 +337,7 @@ static void describe(const struct flow *flow, struct quic_info *info)
 		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
 		TLS_CIPHER_AES_CCM_128, TLS_CIPHER_CHACHA20_POLY1305,
 	};
+	struct quic_info_generation *gen = info->generations;
 	size_t i;
 
 	info->directions = QUIC_INFO_TX | QUIC_INFO_RX;
@@ -345,8 +345,13 @@ static void describe(const struct flow *flow, struct quic_info *info)
 			 QUIC_TX_FLOW_ID;
 	for (i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]) && !flow; i++)
 		info->ciphers |= QUIC_INFO_CIPHER(ciphers[i]);
-	for (i = 0; i < 2 && flow; i++)
-		info->generations[i].installed = !!flow->keys[i].cipher;
+	/* The newest comes first, as long as there were no more than these. */
+	for (i = N_GENS; flow && i-- && gen < info->generations + 3; ) {
+		if (!flow->keys[i].cipher)
+			continue;
+		gen->installed = 1;
+		gen++->gen = i;
+	}
 }
 
 int getsockopt(int fd, int level, int name, void *val, socklen_t *len)

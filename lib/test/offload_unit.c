@@ -253,6 +253,42 @@ static void test_calls(void)
 	      got(&a, 1, 40) && got(&a, 1, 41), "sendmmsg()");
 }
 
+/* Has the kernel @n generations of the first connection, the newest of which is
+ * @newest?
+ */
+static bool has_generations(unsigned int n, unsigned int newest)
+{
+	struct quic_info info = { .key.flow_id = 1 };
+	socklen_t len = sizeof(info);
+	unsigned int i, installed = 0;
+
+	if (getsockopt(tx, SOL_UDP, UDP_QUIC_INFO, &info, &len))
+		return false;
+	for (i = 0; i < 2; i++)
+		installed += info.generations[i].installed;
+	return installed == n && info.generations[0].gen == newest;
+}
+
+static void test_retirement(void)
+{
+	uint8_t *late = buf + PKT_LEN;
+
+	build(&a, 1, 42, late, PKT_LEN);
+	build(&a, 1, 43, buf, PKT_LEN);
+	peer_update(&a);
+	check(has_generations(2, 2) && sent(buf, PKT_LEN, 0) &&
+	      got(&a, 1, 43) && has_generations(2, 2),
+	      "two generations until the new one is used");
+	build(&a, 2, 44, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&a, 2, 44) &&
+	      has_generations(1, 2), "one as soon as it is");
+	check(sent(late, PKT_LEN, 0) && got(&a, 1, 42) &&
+	      has_generations(1, 2), "a late packet of a retired generation");
+	build(&a, 2, 45, buf, PKT_LEN);
+	check(sent(buf, PKT_LEN, 0) && got(&a, 2, 45),
+	      "after it, one of the new generation");
+}
+
 static void test_keys(void)
 {
 	/* A third connection to the same address with b's connection ID */
@@ -311,12 +347,13 @@ int main(void)
 	peer_start(&a, "sA");
 	peer_start(&b, "tB");
 
-	printf("KTAP version 1\n1..22\n");
+	printf("KTAP version 1\n1..26\n");
 	test_first();
 	test_batch();
 	test_mixed();
 	test_long_header();
 	test_calls();
+	test_retirement();
 	test_keys();
 	test_descriptors();
 
