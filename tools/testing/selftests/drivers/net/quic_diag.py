@@ -16,13 +16,11 @@ import struct
 from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt
 from lib.py import ksft_true, ksft_variants, KsftSkipEx
 from lib.py import NetDrvEpEnv, defer, ip
-from lib.py.quic import ADD_RX, ADD_TX, AES_GCM_128, DEL_TX, ENCRYPT, HP, IV
-from lib.py.quic import KEY, RX_DROP, SOL_UDP, SO_COOKIE, TX_FLOW_ID
-from lib.py.quic import TX_TAG_ROOM, UDP_ULP
+from lib.py.quic import ADD_RX, ADD_TX, AES_GCM_128, DEL_TX, ENCRYPT, HP
+from lib.py.quic import INFO_OPT, IV, KEY, RX_DROP, SOL_UDP, SO_COOKIE
+from lib.py.quic import TX_FLOW_ID, TX_TAG_ROOM, UDP_ULP
 from lib.py.quic import RxMainLink, check, quic_init_nsim
 from lib.py.quic import trace_events, wait_until
-
-INFO_OPT = 112
 
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20

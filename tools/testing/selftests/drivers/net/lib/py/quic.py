@@ -33,7 +33,7 @@ if SLOW:
 # <linux/udp.h>, <linux/quic.h>, <linux/tls.h>, <asm-generic/socket.h>
 SOL_UDP = 17
 UDP_ULP, ADD_TX, DEL_TX, ENCRYPT, ADD_RX, DEL_RX = range(105, 111)
-RX_DROP = 113
+INFO_OPT, RX_DROP = 112, 113
 CONN_GENERATION, CONN_ALIAS = 1, 4
 TX_TAG_ROOM, TX_FLOW_ID = 2, 4
 AES_GCM_128 = 51
