@@ -241,8 +241,6 @@ static bool nsim_quic_hand_over(struct nsim_quic_key *key,
 
 	if (skb_linearize_cow(skb))
 		return false;
-	/* On this link it is still that of the sender */
-	skb_orphan(skb);
 	if (!quicdev_opened(skb, key->qkey, pn))
 		return false;
 	/* The tag stays */
@@ -362,6 +360,10 @@ void nsim_quic_rx(struct netdevsim *ns, struct sk_buff *skb)
 	pkt.data = kmalloc(pkt.len, GFP_ATOMIC | __GFP_NOWARN);
 	if (!pkt.data)
 		return;
+	/* On this link it is still the sender's, and GRO keeps packets with a
+	 * socket apart from those without one, in any order.
+	 */
+	skb_orphan(skb);
 	rcu_read_lock();
 	nsim_quic_rx_pkt(ns, &pkt);
 	rcu_read_unlock();

@@ -159,12 +159,13 @@ def number_jump(cfg, pn_len, jump):
     ksft_gt(traffic["merged"], 0, "merged")
 
 
-@ksft_variants([False, True])
-def wrong_tag(cfg, gro):
+@ksft_variants([("4", False), ("4", True), ("6", True)])
+def wrong_tag(cfg, ipver, gro):
     """ What is not authentic comes as it was on the wire, never merged """
     link = _init(cfg)
 
-    traffic = link.run(wrong_tag=7, segments=20, gro=gro, count=20)
+    traffic = link.run(wrong_tag=7, segments=20, gro=gro, count=20,
+                       **_ends(cfg, ipver))
     check_rx_clean(traffic)
     wrong = traffic["sent"] // 7
     check(traffic, auth_failed=wrong, opened=traffic["sent"] - wrong,
