@@ -6,7 +6,10 @@
 
 #include <kunit/test.h>
 #include <linux/errno.h>
+#include <linux/net.h>
 #include <linux/string.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
 #include <net/udp_ulp.h>
 #include <uapi/linux/quic.h>
 
@@ -69,6 +72,63 @@ static void quic_test_ulp_register(struct kunit *test)
 	udp_unregister_ulp(&ops);
 }
 
+static struct udp_ulp *quic_test_ulp_init(struct sock *sk)
+{
+	static struct udp_ulp ulp;
+
+	return &ulp;
+}
+
+static void quic_test_ulp_release(struct udp_ulp *ulp)
+{
+}
+
+static struct udp_ulp_ops quic_other_ulp = {
+	.name = "other",
+	.first_opt = UDP_ULP_LAST,
+	.last_opt = UDP_ULP_LAST,
+	.init = quic_test_ulp_init,
+	.release = quic_test_ulp_release,
+	.owner = THIS_MODULE,
+};
+
+static int quic_test_ulp_set(struct socket *sock, int opt, void *val,
+			     unsigned int len)
+{
+	return sock->ops->setsockopt(sock, SOL_UDP, opt, KERNEL_SOCKPTR(val),
+				     len);
+}
+
+/* A socket has one ULP, whatever asks for another one */
+static void quic_test_ulp_attached(struct kunit *test)
+{
+	struct quic_connection_info info = {
+		.cipher_type = TLS_CIPHER_AES_GCM_128,
+		.header_key[0] = 1,
+	};
+	char name[] = QUIC_CRYPTO_ULP_NAME;
+	struct udp_ulp *ulp;
+	struct socket *sock;
+	int err;
+
+	err = sock_create_kern(&init_net, AF_INET, SOCK_DGRAM, IPPROTO_UDP,
+			       &sock);
+	KUNIT_ASSERT_EQ(test, 0, err);
+	ulp = udp_ulp_attach(sock->sk, &quic_other_ulp);
+	KUNIT_EXPECT_NOT_ERR_OR_NULL(test, ulp);
+	err = quic_test_ulp_set(sock, UDP_ULP, name, sizeof(name));
+	KUNIT_EXPECT_EQ(test, -EEXIST, err);
+	err = quic_test_ulp_set(sock, UDP_QUIC_ADD_TX_CONNECTION, &info,
+				sizeof(info));
+	KUNIT_EXPECT_EQ(test, -EEXIST, err);
+	err = quic_test_ulp_set(sock, UDP_QUIC_DEL_TX_CONNECTION, &info.key,
+				sizeof(info.key));
+	KUNIT_EXPECT_EQ(test, -ENOENT, err);
+	KUNIT_EXPECT_PTR_EQ(test, ulp,
+			    udp_ulp_attach(sock->sk, &quic_other_ulp));
+	sock_release(sock);
+}
+
 /* A ULP that consumes a control message has not consumed that of another ULP */
 static void quic_test_ulp_cmsg(struct kunit *test)
 {
@@ -85,6 +145,7 @@ static void quic_test_ulp_cmsg(struct kunit *test)
 
 static struct kunit_case quic_ulp_test_cases[] = {
 	KUNIT_CASE_PARAM(quic_test_ulp_register, quic_ulp_gen_params),
+	KUNIT_CASE(quic_test_ulp_attached),
 	KUNIT_CASE(quic_test_ulp_cmsg),
 	{}
 };

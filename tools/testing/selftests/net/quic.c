@@ -23,10 +23,12 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
+#include <linux/bpf.h>
 #include <linux/errqueue.h>
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
@@ -1429,6 +1431,36 @@ TEST_F(quic, path)
 	expect_nothing(_metadata, self->rx);
 }
 
+/* A key has a limited number of paths, however many flows these have. */
+TEST_F(quic, path_count)
+{
+	struct flow f = self->flow, again;
+	uint32_t i;
+
+	/* The fixture has installed path 0. */
+	for (i = 1; i < 32; i++) {
+		f.id = i;
+		f.path = i;
+		ASSERT_EQ(0, flow_add(self->tx, &f))
+			TH_LOG("path %u", i);
+	}
+	again = f;
+	f.id = 32;
+	f.path = 32;
+	ASSERT_EQ(-ENOSPC, flow_add(self->tx, &f));
+	ASSERT_EQ(-ENOENT, flow_del(self->tx, &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &again, 1);
+	again.id = 33;
+	ASSERT_EQ(0, flow_add(self->tx, &again));
+	/* Where one of two flows stays, so does the path. */
+	ASSERT_EQ(0, flow_del(self->tx, &again));
+	ASSERT_EQ(-ENOSPC, flow_add(self->tx, &f));
+	ASSERT_EQ(0, flow_del(self->tx, &self->flow));
+	ASSERT_EQ(0, flow_add(self->tx, &f));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+	ASSERT_EQ(-ENOSPC, flow_add(self->tx, &self->flow));
+}
+
 /* One limit for all paths: RFC 9001 6.6 counts packets of a key. */
 TEST_F(quic, path_limit)
 {
@@ -1575,6 +1607,21 @@ TEST_F(quic, info_argument)
 	ASSERT_EQ(-1, getsockopt(self->tx, SOL_UDP, UDP_QUIC_INFO, &info,
 				 &len));
 	ASSERT_EQ(EINVAL, errno);
+}
+
+/* Addresses that no flow of the socket can have */
+TEST_F(quic, info_family)
+{
+	struct flow f = self->flow;
+	struct quic_info info;
+
+	f.dst.ss_family = AF_UNIX;
+	EXPECT_EQ(-EAFNOSUPPORT, flow_state(self->tx, &f, &info));
+	addr_loopback(&f.dst, AF_INET6, 4433);
+	EXPECT_EQ(variant->family == AF_INET ? -EAFNOSUPPORT : -ENOENT,
+		  flow_state(self->tx, &f, &info));
+	addr_loopback(&f.dst, variant->family, 4433);
+	EXPECT_EQ(-ENOENT, flow_state(self->tx, &f, &info));
 }
 
 /* Packet numbers */
@@ -2253,6 +2300,29 @@ TEST_F(quic, error_mtu_lowered)
 	close(rx);
 }
 
+/* The longest datagram there is; the device would take a longer one. */
+TEST_F(quic, error_datagram)
+{
+	bool v4 = variant->family == AF_INET;
+	size_t max = v4 ? 65507 : 65527;
+	int tx, rx, room;
+
+	ASSERT_EQ(0, netns_enter());
+	ASSERT_EQ(0, lo_set_mtu(70000));
+	tx = sock_udp(variant->family);
+	rx = sock_bound(variant->family, &self->to);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	for (room = 0; room < 2; room++) {
+		batch_init(&batch, &self->flow, room, 1, max + 1, max + 1);
+		batch.room = room;
+		EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+		batch.pkt[0].len = max;
+		seal_batch(_metadata, tx, &self->to, rx, &batch);
+	}
+	close(tx);
+	close(rx);
+}
+
 /**
  * struct bad_info - how an argument of ADD differs from one that works
  * @name: for messages
@@ -2347,6 +2417,28 @@ TEST_F(quic, error_add)
 	ASSERT_EQ(-EEXIST, bad_info_add(&(struct bad_info){ .len = -3 },
 					self->tx, &f));
 	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 2);
+}
+
+/* An argument may be a page long, if that is zeros. */
+TEST_F(quic, error_add_page)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct quic_connection_info ci;
+	struct flow f;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	flow_info(&f, &ci);
+	EXPECT_EQ(-E2BIG, option_padded(self->tx, UDP_QUIC_ADD_TX_CONNECTION,
+					&ci, page + 1));
+	EXPECT_EQ(-ENOENT, flow_del(self->tx, &f));
+	EXPECT_EQ(0, option_padded(self->tx, UDP_QUIC_ADD_TX_CONNECTION, &ci,
+				   page));
+	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 1);
+	EXPECT_EQ(-E2BIG, option_padded(self->tx, UDP_QUIC_DEL_TX_CONNECTION,
+					&ci, page + 1));
+	EXPECT_EQ(0, option_padded(self->tx, UDP_QUIC_DEL_TX_CONNECTION, &ci,
+				   page));
+	EXPECT_EQ(-ENOENT, flow_del(self->tx, &f));
 }
 
 /* None of it attaches the ULP either. */
@@ -2522,6 +2614,35 @@ TEST_F(quic, option_ulp)
 	len = sizeof(name);
 	ASSERT_EQ(0, getsockopt(self->tx, SOL_UDP, UDP_ULP, name, &len));
 	ASSERT_STREQ("quic-crypto", name);
+	close(fd);
+}
+
+/* What is returned are 16 bytes, or as many as there is room for. */
+TEST_F(quic, option_ulp_length)
+{
+	static const socklen_t room[] = { 0, 1, 4, 15, 16, 17, 32 };
+	static const char padded[16] = QUIC_CRYPTO_ULP_NAME;
+	int fd = sock_udp(variant->family);
+	socklen_t len, want;
+	char name[32];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(room); i++) {
+		len = room[i];
+		ASSERT_EQ(0, getsockopt(fd, SOL_UDP, UDP_ULP, name, &len));
+		EXPECT_EQ(0, len);
+	}
+	for (i = 0; i < ARRAY_SIZE(room); i++) {
+		len = room[i];
+		want = len < 16 ? len : 16;
+		memset(name, 0x5a, sizeof(name));
+		ASSERT_EQ(0, getsockopt(self->tx, SOL_UDP, UDP_ULP, name,
+					&len));
+		EXPECT_EQ(want, len);
+		EXPECT_EQ(0, memcmp(name, padded, want));
+		if (want < sizeof(name))
+			EXPECT_EQ(0x5a, name[want]);
+	}
 	close(fd);
 }
 
@@ -3411,6 +3532,18 @@ TEST_F(quic, ipv6_extension_headers)
 	close(cap);
 }
 
+/* An address that nobody has */
+static void addr_doc(struct sockaddr_storage *addr, int family)
+{
+	addr_loopback(addr, family, 4433);
+	if (family == AF_INET)
+		inet_pton(AF_INET, "192.0.2.2",
+			  &((struct sockaddr_in *)addr)->sin_addr);
+	else
+		inet_pton(AF_INET6, "2001:db8::2",
+			  &((struct sockaddr_in6 *)addr)->sin6_addr);
+}
+
 /* A network namespace with a device that leads nowhere, and an address there */
 static int dummy_enter(int family, struct sockaddr_storage *to)
 {
@@ -3429,16 +3562,93 @@ static int dummy_enter(int family, struct sockaddr_storage *to)
 	for (i = 0; i < ARRAY_SIZE(cmds); i++)
 		if (system(cmds[i]))
 			return -1;
-	memset(to, 0, sizeof(*to));
-	to->ss_family = family;
-	((struct sockaddr_in *)to)->sin_port = htons(4433);
-	if (family == AF_INET)
-		inet_pton(AF_INET, "192.0.2.2",
-			  &((struct sockaddr_in *)to)->sin_addr);
-	else
-		inet_pton(AF_INET6, "2001:db8::2",
-			  &((struct sockaddr_in6 *)to)->sin6_addr);
+	addr_doc(to, family);
 	return 0;
+}
+
+/* The next Ethernet frame with UDP; what IPv6 sends by itself is none */
+static ssize_t recv_udp(int cap, int family)
+{
+	ssize_t len;
+
+	do {
+		len = rx_recv(cap, rxbuf, sizeof(rxbuf), RX_TIMEOUT);
+	} while (len >= 0 &&
+		 rxbuf[family == AF_INET ? 23 : 20] != IPPROTO_UDP);
+	return len;
+}
+
+/* The packets of the batch leave sealed. The device segments them: a frame with
+ * all of them comes to @cap.
+ */
+static void expect_frame(struct __test_metadata *_metadata, int tx, int cap,
+			 const struct sockaddr_storage *to)
+{
+	size_t hlen = 14 + (to->ss_family == AF_INET ? 28 : 48);
+	ssize_t len;
+
+	ASSERT_LT(0, send_batch(tx, to, &batch));
+	len = batch.plain_len + batch.n * TAG;
+	ASSERT_EQ((ssize_t)hlen + len, recv_udp(cap, to->ss_family));
+	ASSERT_EQ(0, memcmp(batch.wire, rxbuf + hlen, len));
+}
+
+/* @max bytes with their headers leave, and one more does not. A call that is
+ * refused has used up no number. Returns the next number.
+ */
+static uint64_t expect_mtu(struct __test_metadata *_metadata, int tx, int cap,
+			   const struct sockaddr_storage *to,
+			   const struct flow *f, uint64_t pn, size_t max)
+{
+	size_t hlen = to->ss_family == AF_INET ? 28 : 48;
+	size_t size = max - hlen;
+
+	batch_init(&batch, f, pn, 1, size + 1, size + 1);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, to, &batch));
+	batch_init(&batch, f, pn, 3, size + 1, 100);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, to, &batch));
+	batch_init(&batch, f, pn, 1, size, size);
+	expect_frame(_metadata, tx, cap, to);
+	batch_init(&batch, f, pn + 1, 3, size, 100);
+	expect_frame(_metadata, tx, cap, to);
+	return pn + 4;
+}
+
+/* Sockets that probe for a larger path MTU may exceed it, but not the MTU of
+ * the device. Others may not exceed either.
+ */
+TEST_F(quic, error_mtu_discover)
+{
+	bool v4 = variant->family == AF_INET;
+	int tx, cap, mode;
+	uint64_t pn = 0;
+
+	if (dummy_enter(variant->family, &self->to) ||
+	    system(v4 ? "ip route add 192.0.2.2 dev d0 mtu 1300" :
+			"ip route add 2001:db8::2 dev d0 mtu 1300"))
+		SKIP(return, "no route with an MTU");
+	cap = capture_open();
+	ASSERT_LE(0, cap);
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	for (mode = IP_PMTUDISC_DONT; mode <= IP_PMTUDISC_OMIT; mode++) {
+		ASSERT_EQ(0, v4 ? set_int(tx, SOL_IP, IP_MTU_DISCOVER, mode) :
+				  set_int(tx, SOL_IPV6, IPV6_MTU_DISCOVER,
+					  mode));
+		pn = expect_mtu(_metadata, tx, cap, &self->to, &self->flow, pn,
+				mode < IP_PMTUDISC_PROBE ? 1300 : 1500);
+		batch_init(&batch, &self->flow, pn++, 1, 1000, 1000);
+		expect_frame(_metadata, tx, cap, &self->to);
+		/* DF */
+		if (v4)
+			EXPECT_EQ(mode != IP_PMTUDISC_DONT &&
+				  mode < IP_PMTUDISC_INTERFACE,
+				  !!(rxbuf[14 + 6] & 0x40));
+		if (_metadata->exit_code)
+			TH_LOG("mode %d, or before", mode);
+	}
+	close(tx);
+	close(cap);
 }
 
 static uint32_t sum_bytes(const uint8_t *p, size_t len)
@@ -3487,13 +3697,8 @@ TEST_F(quic, checksum_software)
 		ASSERT_LE(0, cap);
 		ASSERT_LT(0, send_batch(tx, &self->to, &batch));
 		for (j = 0; j < n; j++) {
-			/* What IPv6 sends by itself is not UDP */
-			do {
-				len = rx_recv(cap, rxbuf, sizeof(rxbuf),
-					      RX_TIMEOUT);
-				ASSERT_LE(0, len);
-			} while (rxbuf[variant->family == AF_INET ? 23 : 20] !=
-				 IPPROTO_UDP);
+			len = recv_udp(cap, variant->family);
+			ASSERT_LE(0, len);
 			EXPECT_TRUE(checksum_ok(rxbuf, len))
 				TH_LOG("packet %u of %u, %zd bytes", j, n, len);
 		}
@@ -3582,28 +3787,35 @@ static void expect_lost(struct __test_metadata *_metadata, int tx,
 
 #define SLOW	"tbf rate 8kbit burst 2000"
 
+/* Fills the queue of the device until plain UDP says that it is full. */
+static void queue_fill(struct __test_metadata *_metadata, int tx,
+		       const struct sockaddr_storage *to)
+{
+	int i, err = 0;
+
+	ASSERT_EQ(0, to->ss_family == AF_INET ?
+		     set_int(tx, SOL_IP, IP_RECVERR, 1) :
+		     set_int(tx, SOL_IPV6, IPV6_RECVERR, 1));
+	for (i = 0; i < 100 && !err; i++)
+		if (sendto(tx, rxbuf, 1200, 0, (void *)to, addr_len(to)) < 0)
+			err = errno;
+	ASSERT_EQ(ENOBUFS, err);
+}
+
 /*
  * What refuses packets after they were sealed has lost them, as a router would.
  * The call succeeds, as its numbers are used up.
  */
 TEST_F(quic, lost)
 {
-	bool v4 = variant->family == AF_INET;
-	int tx, i, err = 0;
+	int tx;
 
 	if (dummy_enter(variant->family, &self->to) ||
 	    system("tc qdisc add dev d0 root " SLOW " limit 3000"))
 		SKIP(return, "no device with a short queue");
 	tx = sock_udp(variant->family);
 	ASSERT_EQ(0, flow_add(tx, &self->flow));
-	ASSERT_EQ(0, v4 ? set_int(tx, SOL_IP, IP_RECVERR, 1) :
-			  set_int(tx, SOL_IPV6, IPV6_RECVERR, 1));
-	/* Plain UDP says that the queue is full */
-	for (i = 0; i < 100 && !err; i++)
-		if (sendto(tx, rxbuf, 1200, 0, (void *)&self->to,
-			   addr_len(&self->to)) < 0)
-			err = errno;
-	ASSERT_EQ(ENOBUFS, err);
+	queue_fill(_metadata, tx, &self->to);
 	expect_lost(_metadata, tx, &self->to, &self->flow);
 	close(tx);
 }
@@ -3660,14 +3872,11 @@ TEST_F(quic, error_udp)
 	tx = sock_udp(variant->family);
 	rx = sock_bound(variant->family, &self->to);
 	ASSERT_EQ(0, flow_add(tx, &self->flow));
-	to = self->to;
-	if (v4)
-		inet_pton(AF_INET, "192.0.2.2",
-			  &((struct sockaddr_in *)&to)->sin_addr);
-	else
-		inet_pton(AF_INET6, "2001:db8::2",
-			  &((struct sockaddr_in6 *)&to)->sin6_addr);
+	addr_doc(&to, variant->family);
 	ASSERT_EQ(-ENETUNREACH, send_one(tx, &to, &self->flow, 1));
+	if (!system(v4 ? "ip route add unreachable 192.0.2.2" :
+			 "ip route add unreachable 2001:db8::2"))
+		ASSERT_EQ(-EHOSTUNREACH, send_one(tx, &to, &self->flow, 1));
 	if (v4) {
 		inet_pton(AF_INET, "127.255.255.255",
 			  &((struct sockaddr_in *)&to)->sin_addr);
@@ -3955,6 +4164,17 @@ static const char *trace_last(void)
 	return last ?: "nothing";
 }
 
+/* Traces failed calls. Returns why not, or NULL. */
+static const char *trace_start(void)
+{
+	if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
+	    errno != EBUSY)
+		return "no tracefs";
+	if (trace_write("events/quic/quic_seal_error/enable", "1"))
+		return "no tracepoints";
+	return NULL;
+}
+
 TEST_F(quic, trace)
 {
 	static const struct {
@@ -3968,6 +4188,8 @@ TEST_F(quic, trace)
 		  "npkts=0 err=-22 reason=next_pkt_num pkt=-1" },
 		{ "129 packets", "npkts=129 err=-22 reason=layout pkt=-1" },
 		{ "MSG_MORE", "npkts=3 err=-22 reason=udp pkt=-1" },
+		{ "no checksum, IPv4",
+		  "npkts=3 err=-22 reason=socket pkt=-1" },
 		{ "other CID last", "npkts=3 err=-74 reason=conn_id pkt=2" },
 		{ "other phase second",
 		  "npkts=3 err=-74 reason=key_phase pkt=1" },
@@ -3979,14 +4201,12 @@ TEST_F(quic, trace)
 		{ "unknown CID", "npkts=1 err=-2 reason=error pkt=-1" },
 		{ "same number twice", "npkts=3 err=-114 reason=error pkt=-1" },
 	};
+	const char *none = trace_start();
 	struct flow f;
 	unsigned int i, j;
 
-	if (mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL) &&
-	    errno != EBUSY)
-		SKIP(return, "tracefs: %s", strerror(errno));
-	if (trace_write("events/quic/quic_seal_error/enable", "1"))
-		SKIP(return, "no tracepoints");
+	if (none)
+		SKIP(return, "%s", none);
 	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
 	ASSERT_EQ(0, flow_add(self->tx, &f));
 	for (i = 0; i < ARRAY_SIZE(reasons); i++) {
@@ -4000,6 +4220,299 @@ TEST_F(quic, trace)
 			TH_LOG("%s", reasons[i].name);
 	}
 	trace_write("events/quic/quic_seal_error/enable", "0");
+}
+
+/* The reasons that the way to the device has */
+TEST_F(quic, trace_path)
+{
+	size_t max = 1500 - (variant->family == AF_INET ? 28 : 48);
+	const char *none = trace_start();
+	int tx;
+
+	if (none)
+		SKIP(return, "%s", none);
+	if (dummy_enter(variant->family, &self->to) ||
+	    system("tc qdisc add dev d0 root " SLOW " limit 3000"))
+		SKIP(return, "no device with a short queue");
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	EXPECT_EQ(0, trace_write("trace", ""));
+	batch_init(&batch, &self->flow, 1, 2, max + 1, 100);
+	EXPECT_EQ(-EMSGSIZE, send_batch(tx, &self->to, &batch));
+	EXPECT_STREQ("npkts=2 err=-90 reason=mtu pkt=-1", trace_last());
+	queue_fill(_metadata, tx, &self->to);
+	batch_init(&batch, &self->flow, 1, 2, 1200, 1200);
+	EXPECT_EQ(2 * (1200 - TAG), send_batch(tx, &self->to, &batch));
+	EXPECT_STREQ("npkts=2 err=-105 reason=lost pkt=-1", trace_last());
+	trace_write("events/quic/quic_seal_error/enable", "0");
+	close(tx);
+}
+
+/* Programs of the cgroup, which see the addresses of calls and connect() */
+
+#define CGROUPS	"/sys/fs/cgroup"
+#define CGROUP	CGROUPS "/quic"
+
+static int cgroup_join(const char *procs)
+{
+	int fd = open(procs, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0 || write(fd, "0", 1) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static void cgroup_leave(void)
+{
+	cgroup_join(CGROUPS "/cgroup.procs");
+	rmdir(CGROUP);
+}
+
+/* A cgroup of our own, that of the sockets to come. Returns its directory. */
+static int cgroup_enter(void)
+{
+	int err;
+
+	rmdir(CGROUP);
+	if (mkdir(CGROUP, 0755))
+		return -errno;
+	err = cgroup_join(CGROUP "/cgroup.procs");
+	if (err) {
+		rmdir(CGROUP);
+		return err;
+	}
+	return open(CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Two instructions: write a member of the address */
+static void prog_write(struct bpf_insn *insn, size_t off, uint32_t val)
+{
+	insn[0] = (struct bpf_insn){
+		.code = BPF_ALU | BPF_MOV | BPF_K,
+		.dst_reg = BPF_REG_2,
+		.imm = val,
+	};
+	insn[1] = (struct bpf_insn){
+		.code = BPF_STX | BPF_MEM | BPF_W,
+		.dst_reg = BPF_REG_1,
+		.src_reg = BPF_REG_2,
+		.off = off,
+	};
+}
+
+/* Replaces the address by @to. Returns the number of instructions. */
+static unsigned int prog_rewrite(struct bpf_insn *insn,
+				 const struct sockaddr_storage *to)
+{
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)to;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)to;
+	unsigned int i;
+
+	prog_write(insn, offsetof(struct bpf_sock_addr, user_port),
+		   v4->sin_port);
+	if (to->ss_family == AF_INET) {
+		prog_write(insn + 2, offsetof(struct bpf_sock_addr, user_ip4),
+			   v4->sin_addr.s_addr);
+		return 4;
+	}
+	for (i = 0; i < 4; i++)
+		prog_write(insn + 2 + 2 * i,
+			   offsetof(struct bpf_sock_addr, user_ip6[i]),
+			   v6->sin6_addr.s6_addr32[i]);
+	return 10;
+}
+
+/* A program that replaces addresses by @to; without @to, it refuses them. */
+static int prog_load(int type, const struct sockaddr_storage *to)
+{
+	struct bpf_insn insns[12] = {};
+	unsigned int n = to ? prog_rewrite(insns, to) : 0;
+	union bpf_attr attr = {
+		.prog_type = BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+		.expected_attach_type = type,
+		.insns = (uintptr_t)insns,
+		.insn_cnt = n + 2,
+		.license = (uintptr_t)"GPL",
+	};
+
+	insns[n].code = BPF_ALU64 | BPF_MOV | BPF_K;
+	insns[n].dst_reg = BPF_REG_0;
+	insns[n].imm = !!to;
+	insns[n + 1].code = BPF_JMP | BPF_EXIT;
+	return bpf_call(BPF_PROG_LOAD, &attr);
+}
+
+/* In place of a program that is there already */
+static int prog_attach(int cgroup, int type, const struct sockaddr_storage *to)
+{
+	int prog = prog_load(type, to), err;
+	union bpf_attr attr = {
+		.target_fd = cgroup,
+		.attach_bpf_fd = prog,
+		.attach_type = type,
+	};
+
+	if (prog < 0)
+		return prog;
+	err = bpf_call(BPF_PROG_ATTACH, &attr);
+	close(prog);
+	return err;
+}
+
+static int prog_detach(int cgroup, int type)
+{
+	union bpf_attr attr = { .target_fd = cgroup, .attach_type = type };
+
+	return bpf_call(BPF_PROG_DETACH, &attr);
+}
+
+/* A cgroup of our own with such a program. Returns its directory. */
+static int cgroup_prog(int type, const struct sockaddr_storage *to)
+{
+	int cgroup = cgroup_enter(), err;
+
+	if (cgroup < 0)
+		return cgroup;
+	err = prog_attach(cgroup, type, to);
+	if (!err)
+		return cgroup;
+	close(cgroup);
+	cgroup_leave();
+	return err;
+}
+
+/* The flow of the address that the application gave seals. */
+TEST_F(quic, bpf_sendmsg)
+{
+	int type = variant->family == AF_INET ? BPF_CGROUP_UDP4_SENDMSG :
+						BPF_CGROUP_UDP6_SENDMSG;
+	struct flow given, real, id;
+	struct sockaddr_storage doc;
+	int cgroup, tx;
+
+	cgroup = cgroup_prog(type, &self->to);
+	if (cgroup < 0)
+		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
+	tx = sock_udp(variant->family);
+	addr_doc(&doc, variant->family);
+	flow_init(&given, TLS_CIPHER_AES_GCM_128, 8);
+	given.dst = doc;
+	real = given;
+	keys_init(&real.keys, TLS_CIPHER_AES_GCM_128);
+	real.dst = self->to;
+	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
+	id.id = 1;
+	ASSERT_EQ(0, flow_add(tx, &real));
+	EXPECT_EQ(-ENOENT, send_one(tx, &doc, &real, 1));
+	ASSERT_EQ(0, flow_add(tx, &given));
+	ASSERT_EQ(0, flow_add(tx, &id));
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	batch_init(&batch, &given, 1, 3, 100, 100);
+	seal_batch(_metadata, tx, &doc, self->rx, &batch);
+	seal_one(_metadata, tx, &doc, self->rx, &id, 1);
+	seal_one(_metadata, tx, &doc, self->rx, &self->flow, 1);
+
+	/* There is no other way to the address. */
+	ASSERT_EQ(0, prog_detach(cgroup, type));
+	EXPECT_EQ(-ENETUNREACH, send_one(tx, &doc, &given, 4));
+	seal_one(_metadata, tx, &self->to, self->rx, &real, 1);
+	expect_nothing(_metadata, self->rx);
+	close(tx);
+	close(cgroup);
+	cgroup_leave();
+}
+
+/* The same with an IPv4 address on an IPv6 socket */
+TEST(bpf_sendmsg_mapped)
+{
+	struct sockaddr_storage to, doc;
+	int cgroup, tx, rx;
+	struct flow f;
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	rx = sock_bound(AF_INET, &to);
+	cgroup = cgroup_prog(BPF_CGROUP_UDP4_SENDMSG, &to);
+	if (cgroup < 0)
+		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
+	tx = sock_udp(AF_INET6);
+	addr_doc(&doc, AF_INET);
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	f.dst = doc;
+	ASSERT_EQ(0, flow_add(tx, &f));
+	seal_one(_metadata, tx, &doc, rx, &f, 1);
+	addr_mapped(&doc);
+	seal_one(_metadata, tx, &doc, rx, &f, 2);
+	close(tx);
+	close(rx);
+	close(cgroup);
+	cgroup_leave();
+}
+
+/* A call that a program refuses sends nothing, and uses up no number. */
+TEST_F(quic, bpf_refuse)
+{
+	int type = variant->family == AF_INET ? BPF_CGROUP_UDP4_SENDMSG :
+						BPF_CGROUP_UDP6_SENDMSG;
+	struct counters old;
+	int cgroup, tx;
+
+	cgroup = cgroup_prog(type, NULL);
+	if (cgroup < 0)
+		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
+	tx = sock_udp(variant->family);
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ASSERT_EQ(0, counters_read(&old));
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	EXPECT_EQ(-EPERM, send_batch(tx, &self->to, &batch));
+	expect_failure(_metadata, &old, -EPERM);
+	EXPECT_EQ(-EPERM, send_one(tx, &self->to, &self->flow, 1 << 20));
+	ASSERT_EQ(0, prog_detach(cgroup, type));
+	expect_nothing(_metadata, self->rx);
+	batch_init(&batch, &self->flow, 1, 3, 100, 100);
+	seal_batch(_metadata, tx, &self->to, self->rx, &batch);
+	close(tx);
+	close(cgroup);
+	cgroup_leave();
+}
+
+/* A connected socket has the address that the program has put there. */
+TEST_F(quic, bpf_connect)
+{
+	int type = variant->family == AF_INET ? BPF_CGROUP_INET4_CONNECT :
+						BPF_CGROUP_INET6_CONNECT;
+	struct flow given, real, id;
+	struct sockaddr_storage doc;
+	int cgroup, tx;
+
+	cgroup = cgroup_prog(type, &self->to);
+	if (cgroup < 0)
+		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
+	tx = sock_udp(variant->family);
+	addr_doc(&doc, variant->family);
+	flow_init(&given, TLS_CIPHER_AES_GCM_128, 8);
+	given.dst = doc;
+	real = given;
+	keys_init(&real.keys, TLS_CIPHER_AES_GCM_128);
+	real.dst = self->to;
+	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
+	id.id = 1;
+	ASSERT_EQ(0, flow_add(tx, &given));
+	ASSERT_EQ(0, flow_add(tx, &id));
+	ASSERT_EQ(0, flow_add(tx, &self->flow));
+	ASSERT_EQ(0, connect(tx, (void *)&doc, addr_len(&doc)));
+	EXPECT_EQ(-ENOENT, send_one(tx, NULL, &given, 1));
+	seal_one(_metadata, tx, NULL, self->rx, &id, 1);
+	seal_one(_metadata, tx, NULL, self->rx, &self->flow, 1);
+	ASSERT_EQ(0, flow_add(tx, &real));
+	seal_one(_metadata, tx, NULL, self->rx, &real, 1);
+	/* The program sees no calls. */
+	EXPECT_EQ(-ENETUNREACH, send_one(tx, &doc, &given, 1));
+	expect_nothing(_metadata, self->rx);
+	close(tx);
+	close(cgroup);
+	cgroup_leave();
 }
 
 int main(int argc, char **argv)

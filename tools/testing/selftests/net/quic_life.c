@@ -695,13 +695,6 @@ TEST_F(life, udplite)
 	close(tx);
 }
 
-static int sys_bpf(int cmd, union bpf_attr *attr)
-{
-	int ret = syscall(__NR_bpf, cmd, attr, sizeof(*attr));
-
-	return ret < 0 ? -errno : ret;
-}
-
 static int sockmap_insert(int map, int fd)
 {
 	uint32_t key = 0, value = fd;
@@ -711,7 +704,7 @@ static int sockmap_insert(int map, int fd)
 		.value = (uintptr_t)&value,
 	};
 
-	return sys_bpf(BPF_MAP_UPDATE_ELEM, &attr);
+	return bpf_call(BPF_MAP_UPDATE_ELEM, &attr);
 }
 
 TEST_F(life, sockmap)
@@ -725,7 +718,7 @@ TEST_F(life, sockmap)
 	struct sockaddr_storage addr;
 	int fd, map;
 
-	map = sys_bpf(BPF_MAP_CREATE, &attr);
+	map = bpf_call(BPF_MAP_CREATE, &attr);
 	if (map < 0)
 		SKIP(return, "sockmap: %s", strerror(-map));
 	fd = sock_bound(AF_INET, &addr);
@@ -938,6 +931,17 @@ TEST_F_TIMEOUT(life, fault_add, 120)
 	ASSERT_LT(5, i);
 }
 
+static void three_packets(struct tx *tx, struct batch *b, int fd,
+			  const struct sockaddr_storage *to,
+			  const struct flow *f, uint64_t pn)
+{
+	batch_init(b, f, pn, 3, 1000, 1000);
+	batch_build(b);
+	tx_init(tx, fd, to);
+	tx_batch(tx, b);
+	tx->gso = 1000;
+}
+
 /* A call that fails has sent nothing and has used up no number. */
 TEST_F_TIMEOUT(life, fault_send, 120)
 {
@@ -951,11 +955,7 @@ TEST_F_TIMEOUT(life, fault_send, 120)
 	if (err)
 		SKIP(return, "no fault injection: %s", strerror(-err));
 	for (i = 1; hit && i < 100; i++, n += 3) {
-		batch_init(&b, &self->flow, n, 3, 1000, 1000);
-		batch_build(&b);
-		tx_init(&tx, self->tx, &self->to);
-		tx_batch(&tx, &b);
-		tx.gso = 1000;
+		three_packets(&tx, &b, self->tx, &self->to, &self->flow, n);
 		fail_nth(i);
 		err = tx_send(&tx);
 		hit = failed_nth();
@@ -978,6 +978,50 @@ TEST_F_TIMEOUT(life, fault_send, 120)
 	for (i = 0; i < n; i++)
 		ASSERT_GE(1, seen[i]);
 	ASSERT_EQ(1, seen[n - 1]);
+}
+
+/* Where packets are segmented after they were sealed, and there is no memory
+ * for that, they are lost: the call has not failed.
+ */
+TEST_F_TIMEOUT(life, fault_segment, 120)
+{
+	static unsigned int seen[MAX_NUM];
+	struct counters old, now;
+	int i, err, losses = 0;
+	static struct batch b;
+	bool hit = true;
+	struct tx tx;
+
+	err = fail_setup();
+	if (err)
+		SKIP(return, "no fault injection: %s", strerror(-err));
+	if (system("ethtool -K lo tx-udp-segmentation off"))
+		SKIP(return, "no ethtool");
+	for (i = 1; hit && i < 100; i++) {
+		three_packets(&tx, &b, self->tx, &self->to, &self->flow, 3 * i);
+		ASSERT_EQ(0, counters_read(&old));
+		fail_nth(i);
+		err = tx_send(&tx);
+		hit = failed_nth();
+		ASSERT_EQ(0, counters_read(&now));
+		if (now.v[TX_LOST] == old.v[TX_LOST]) {
+			if (err < 0)
+				err = tx_send(&tx);
+			ASSERT_EQ((int)b.plain_len, err);
+			drain(self->rx, &self->flow, 1, seen);
+			continue;
+		}
+		losses++;
+		ASSERT_EQ((int)b.plain_len, err)
+			TH_LOG("allocation %d", i);
+		EXPECT_EQ(old.v[TX_LOST] + 3, now.v[TX_LOST]);
+		EXPECT_EQ(old.v[TX_SW_PACKETS] + 3, now.v[TX_SW_PACKETS]);
+		EXPECT_EQ(old.v[TX_SW_ERROR], now.v[TX_SW_ERROR]);
+		ASSERT_EQ(-EALREADY, tx_send(&tx));
+		ASSERT_EQ(0, drain(self->rx, &self->flow, 1, seen));
+	}
+	ASSERT_FALSE(hit);
+	ASSERT_LT(0, losses);
 }
 
 int main(int argc, char **argv)

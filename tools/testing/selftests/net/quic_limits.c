@@ -33,6 +33,9 @@
 #define CGROUPS		"/sys/fs/cgroup"
 #define CGROUP		CGROUPS "/quic_limits"
 #define CGROUP_MAX	(16 << 20)
+#define CHURN_MAX	(8 << 20)
+#define CHURN_LEFT	(CHURN_MAX / 8)
+#define CHURN_TIME	3	/* s */
 #define UID_A		1001
 #define UID_B		1002
 #define TIMEOUT		60000	/* ms */
@@ -384,6 +387,81 @@ static int rmdir_soon(const char *path)
 		nap();
 	}
 	return 0;
+}
+
+/* A flow that comes and goes */
+static int churn_flow(int fd, struct quic_connection_info *ci, uint32_t n)
+{
+	return add_nth(fd, ci, n) ?: del_nth(fd, ci, n);
+}
+
+/* A key update, and then the generation before goes */
+static int churn_gen(int fd, struct quic_connection_info *ci, uint32_t n)
+{
+	struct quic_connection_info old = *ci;
+
+	ci->conn_payload_key_gen++;
+	memcpy(ci->payload_key, &n, sizeof(n));
+	if (setsockopt(fd, SOL_UDP, UDP_QUIC_ADD_TX_CONNECTION, ci,
+		       sizeof(*ci)))
+		return -errno;
+	old.key.flags = QUIC_CONN_GENERATION;
+	return setsockopt(fd, SOL_UDP, UDP_QUIC_DEL_TX_CONNECTION, &old,
+			  sizeof(old)) ? -errno : 0;
+}
+
+static void churn_run(struct __test_metadata *_metadata, int fd,
+		      int (*step)(int fd, struct quic_connection_info *ci,
+				  uint32_t n))
+{
+	time_t end = seconds() + CHURN_TIME;
+	struct quic_connection_info ci;
+	struct flow f;
+	uint32_t n;
+	int err;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	flow_info(&f, &ci);
+	if (step == churn_gen)
+		ASSERT_EQ(0, add_nth(fd, &ci, 0));
+	for (n = 1; n <= 50000 && seconds() < end; n++) {
+		err = step(fd, &ci, n);
+		ASSERT_EQ(0, err)
+			TH_LOG("%u: %s", n, strerror(-err));
+		/* The memory is free some time after a flow or key has gone. */
+		if (n % 256 == 0)
+			usleep(10000);
+	}
+	TH_LOG("%u times, at most %ld bytes are charged", n - 1,
+	       get(CGROUP "/memory.peak"));
+	EXPECT_LT(100, n);
+}
+
+/* What comes and goes leaves no charge behind: little memory is enough. */
+TEST_F_TIMEOUT(limits, churn, 120)
+{
+	long charged, max = CHURN_MAX / 2;
+	int fd, ms, err = cgroup_make();
+
+	if (err)
+		SKIP(return, "no memory cgroup of our own: %s", strerror(-err));
+	ASSERT_EQ(0, put(CGROUP "/memory.max", CHURN_MAX));
+	/* Nobody can be killed there: what finds no memory fails. */
+	ASSERT_EQ(0, put("/proc/self/oom_score_adj", -1000));
+	ASSERT_EQ(0, put(CGROUP "/cgroup.procs", getpid()));
+	charged = get(CGROUP "/memory.current");
+	fd = sock_udp(AF_INET);
+	churn_run(_metadata, fd, churn_flow);
+	churn_run(_metadata, fd, churn_gen);
+	close(fd);
+	EXPECT_GT(max, get(CGROUP "/memory.peak"));
+	charged += CHURN_LEFT;
+	for (ms = 0; ms < 5000 && get(CGROUP "/memory.current") > charged; ms++)
+		nap();
+	TH_LOG("%ld bytes stay charged", get(CGROUP "/memory.current"));
+	EXPECT_LT(get(CGROUP "/memory.current"), charged);
+	EXPECT_EQ(0, put(CGROUPS "/cgroup.procs", getpid()));
+	EXPECT_EQ(0, rmdir_soon(CGROUP));
 }
 
 /* Flows until there is no memory: all of it is charged to who adds them, the

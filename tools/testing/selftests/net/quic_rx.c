@@ -2590,6 +2590,27 @@ TEST_F(rx, error_add)
 	open_one(_metadata, r, &f, 2);
 }
 
+/* An argument may be a page long, if that is zeros. */
+TEST_F(rx, error_add_page)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	struct quic_connection_info ci;
+	int fd = self->r.fd;
+	struct flow f;
+
+	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
+	rx_fill_info(&f, 0, &ci);
+	EXPECT_EQ(-E2BIG, option_padded(fd, UDP_QUIC_ADD_RX_CONNECTION, &ci,
+					page + 1));
+	EXPECT_EQ(-ENOENT, rx_del(fd, &f));
+	EXPECT_EQ(0, option_padded(fd, UDP_QUIC_ADD_RX_CONNECTION, &ci, page));
+	open_one(_metadata, &self->r, &f, 1);
+	EXPECT_EQ(-E2BIG, option_padded(fd, UDP_QUIC_DEL_RX_CONNECTION, &ci,
+					page + 1));
+	EXPECT_EQ(0, option_padded(fd, UDP_QUIC_DEL_RX_CONNECTION, &ci, page));
+	EXPECT_EQ(-ENOENT, rx_del(fd, &f));
+}
+
 /* None of it attaches the ULP, or makes the socket one that receives. */
 TEST_F(rx, error_add_unattached)
 {

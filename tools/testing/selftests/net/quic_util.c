@@ -20,7 +20,9 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 
+#include <linux/bpf.h>
 #include <linux/if_packet.h>
 
 #include <openssl/evp.h>
@@ -466,6 +468,19 @@ int set_int(int fd, int level, int opt, int val)
 	return setsockopt(fd, level, opt, &val, sizeof(val)) ? -errno : 0;
 }
 
+/* Sets an option to @ci, with zeros after it up to @len bytes. */
+int option_padded(int fd, int opt, const struct quic_connection_info *ci,
+		  size_t len)
+{
+	uint8_t *buf = calloc(1, len);
+	int ret;
+
+	memcpy(buf, ci, sizeof(*ci));
+	ret = setsockopt(fd, SOL_UDP, opt, buf, len) ? -errno : 0;
+	free(buf);
+	return ret;
+}
+
 int attach_ulp(int fd)
 {
 	if (setsockopt(fd, SOL_UDP, UDP_ULP, QUIC_CRYPTO_ULP_NAME,
@@ -631,6 +646,13 @@ int netns_enter(void)
 		ret = -errno;
 	close(fd);
 	return ret;
+}
+
+int bpf_call(int cmd, union bpf_attr *attr)
+{
+	int ret = syscall(__NR_bpf, cmd, attr, sizeof(*attr));
+
+	return ret < 0 ? -errno : ret;
 }
 
 /* Returns NULL when the kernel has what is tested, else what it lacks. */

@@ -20,6 +20,8 @@
 #define SOL_UDP				17
 #endif
 
+union bpf_attr;
+
 #define TAG		QUIC_TAG_SIZE
 #define MAX_PKTS	128	/* UDP_MAX_SEGMENTS */
 #define MAX_CALL	(72 * 1024)
@@ -195,6 +197,8 @@ void addr_loopback(struct sockaddr_storage *addr, int family, uint16_t port);
 void addr_mapped(struct sockaddr_storage *addr);
 socklen_t addr_len(const struct sockaddr_storage *addr);
 int set_int(int fd, int level, int opt, int val);
+int option_padded(int fd, int opt, const struct quic_connection_info *ci,
+		  size_t len);
 int attach_ulp(int fd);
 
 /* Calls */
@@ -209,6 +213,7 @@ bool has_marker(const void *buf, size_t len);
 int counters_read(struct counters *c);
 int sysctl_write(const char *name, unsigned long val);
 int netns_enter(void);
+int bpf_call(int cmd, union bpf_attr *attr);
 const char *quic_missing(void);
 int capture_open(void);
 unsigned long env_number(const char *name, unsigned long val);
