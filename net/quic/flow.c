@@ -34,6 +34,7 @@ static const struct rhashtable_params quic_tuples_params = {
 	.key_offset = offsetof(struct quic_flow, tuple),
 	.key_len = sizeof_field(struct quic_flow, tuple),
 	.obj_cmpfn = quic_flow_cmp,
+	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };
 
@@ -41,6 +42,7 @@ static const struct rhashtable_params quic_ids_params = {
 	.head_offset = offsetof(struct quic_flow, node),
 	.key_offset = offsetof(struct quic_flow, id),
 	.key_len = sizeof_field(struct quic_flow, id),
+	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };
 

@@ -17,6 +17,7 @@ static const struct rhashtable_params quic_rx_ids_params = {
 	.head_offset = offsetof(struct quic_rx_flow, node),
 	.key_offset = offsetof(struct quic_rx_flow, id),
 	.key_len = sizeof_field(struct quic_rx_flow, id),
+	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };
 

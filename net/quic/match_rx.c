@@ -12,6 +12,7 @@ static const struct rhashtable_params quic_rx_matches_params = {
 	.head_offset = offsetof(struct quic_rx_match, node),
 	.key_offset = offsetof(struct quic_rx_match, tuple),
 	.key_len = sizeof_field(struct quic_rx_match, tuple),
+	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };
 

@@ -14,6 +14,12 @@ struct net;
 struct quic_retired;
 struct workqueue_struct;
 
+/* Hash tables of a socket begin with so many buckets. They do not shrink below,
+ * or almost every first removal would begin to resize one, which close() would
+ * have to wait for.
+ */
+#define QUIC_MIN_BUCKETS	64
+
 enum {
 	QUIC_MIB_CURR_TX_SW,
 	QUIC_MIB_TX_SW,

@@ -176,6 +176,7 @@ def tap(cfg, ipver, segments):
     KsftNamedVariant("ipv4", "cap_flags", 6, {}),
     KsftNamedVariant("ipv6", "cap_flags", 5, {"ipver": "6"}),
     KsftNamedVariant("fixed_bit", "cap_flags", 3, {"no_fixed_bit": True}),
+    KsftNamedVariant("path", "cap_flags", 7, {"path": 5}),
     KsftNamedVariant("pkts", "cap_max_pkts", 4, {"segments": 5}),
     KsftNamedVariant("pkt_len", "cap_max_pkt_len", 1199, {}),
 ])

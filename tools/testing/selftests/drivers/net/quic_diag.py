@@ -435,7 +435,7 @@ def drop_changed(cfg):
     link.add_qdisc("pfifo limit 1000")
     drops = Drops()
     # 2: BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
-    traffic = link.run(bpf_encap=f":{link.ifname}:{local}:{remote}:2",
+    traffic = link.run(bpf_encap=f":{link.ifname}:{local},{remote},2",
                        count=20, wait_ms=200, settle_ms=300)
     check(traffic, plain=0, tx_quic_encrypted_packets=0)
     ksft_gt(traffic["QuicTxDeviceDrop"], 0)

@@ -440,6 +440,27 @@ def add_refused_busy(cfg, ipver, delay):
     check_clean(load)
 
 
+def add_refused_full(cfg):
+    """ Who learns late that a device is full does not ask for each flow """
+    link = quic_init_nsim(cfg)
+
+    with link.load() as holder:
+        holder.until_device()
+        link.knob("delay_ack", 50)
+        defer(link.knob, "delay_ack", 0)
+        link.knob("refuse_add", errno.ENOSPC)
+        undo = defer(link.knob, "refuse_add", 0)
+        with link.load(port=4434) as refused:
+            wait_until(lambda: link.counters()["QuicTxDeviceError"] >
+                       refused.before("QuicTxDeviceError"), 10, "not refused")
+            many = link.start(port=4435, flows=20, count=20).finish()
+            check_clean(many)
+            check(many, QuicTxDeviceError=0, QuicTxDevice=0)
+            undo.exec()
+    check_clean(holder)
+    check_clean(refused)
+
+
 @ksft_variants([
     KsftNamedVariant("offer", "quic_offload_alloc"),
     KsftNamedVariant("transform", "quic_aead_alloc"),
@@ -975,7 +996,8 @@ def main() -> None:
             add_delayed, add_delayed_down, add_delayed_queue, slow,
             slow_latency, slow_other_down, slow_down,
             ring, give_back, stop_key, add_refused_late, add_refused_busy,
-            add_no_memory, detached, shared_table, table_limit, many_flows,
+            add_refused_full, add_no_memory, detached, shared_table,
+            table_limit, many_flows,
             keys_lost, keys_lost_load, corrupt, reset, reset_requeued,
             free_crypto, netns_move, netns_exit, unregister,
             unregister_load, unregister_throttled, devlink_reload,
