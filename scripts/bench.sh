@@ -113,8 +113,8 @@ bases()
 			BASE=$base "$TOP/scripts/bench.sh" one-base
 			cd "$BUILD/$base/results"
 			# one line that names the columns is enough
-			sed "$([ ! -e bases.tsv ] || echo 1d)" one.tsv \
-				>>bases.tsv
+			[ -e bases.tsv ] || head -n 1 one.tsv >bases.tsv
+			sed 1d one.tsv >>bases.tsv
 		done
 	done
 	"$TOP/scripts/bench-rst.py" show bases
