@@ -891,15 +891,20 @@ static int nsim_quic_lose_keys(void *data, u64 val)
 DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_lose_keys_fops, NULL, nsim_quic_lose_keys,
 			 "%llu\n");
 
-/* As drivers recover from firmware that has hung. RTNL keeps the device. */
+/* As drivers recover from firmware that has hung: with RTNL, or, if @val is 2,
+ * without. The device stays while the file is in use.
+ */
 static int nsim_quic_reset(void *data, u64 val)
 {
 	struct netdevsim *ns = data;
+	bool locked = val != 2;
 
-	rtnl_lock();
+	if (locked)
+		rtnl_lock();
 	atomic_inc(&ns->quic.epoch);
 	quicdev_keys_reset(ns->netdev);
-	rtnl_unlock();
+	if (locked)
+		rtnl_unlock();
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(nsim_quic_reset_fops, NULL, nsim_quic_reset,

@@ -715,8 +715,9 @@ def reset(cfg, ipver):
     address = cfg.remote_addr_v[ipver]
     with link.load(address=address, segments=3) as load:
         load.until_device()
-        for _ in range(3):
-            link.knob("reset", 1)
+        # With RTNL, and without
+        for how in (1, 2, 1):
+            link.knob("reset", how)
             load.proceed()
         load.until_device("after a reset")
     check_safe(load)
