@@ -61,6 +61,7 @@ struct opt {
 	bool processes;
 	bool packed;
 	bool insns;
+	bool wall;
 	bool timing;
 	const char *lines;
 	const char *ref;

@@ -193,8 +193,13 @@ void print_table(const struct mode *m, unsigned int n,
 		 unsigned long packets)
 {
 	double ns[opt.rounds], wall[opt.rounds], ratio[opt.rounds], med;
+	const char *what = "CPU ns/";
 	unsigned int i;
 
+	if (opt.insns)
+		what = "insns/";
+	else if (opt.wall)
+		what = "ns/";
 	printf("%s, %zu bytes, %u per call, %u flow(s), %u thread(s), "
 	       "%u socket(s)\n"
 	       "%u call(s) at once, %u rounds of %lu packets%s%s\n",
@@ -205,9 +210,8 @@ void print_table(const struct mode *m, unsigned int n,
 	       less ? less->name : "");
 	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
 	       "%-24s%9s%9s%9s%9s%9s%9s%9s%9s\n",
-	       "", opt.insns ? "insns/" : "CPU ns/", "", "", "", "Gbit/s",
-	       ref->name, "mode", "packet", "min", "max", "wall", "per core",
-	       "faster", "quartile", "quartile");
+	       "", what, "", "", "", "Gbit/s", ref->name, "mode", "packet",
+	       "min", "max", "wall", "per core", "faster", "quartile", "quartile");
 	for (i = 0; i < n; i++) {
 		if (&m[i] == less)
 			continue;

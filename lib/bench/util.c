@@ -119,8 +119,10 @@ void check_clock(void)
 
 struct times times_now(void)
 {
+	const clockid_t clock = opt.wall ? CLOCK_MONOTONIC :
+					   CLOCK_THREAD_CPUTIME_ID;
 	struct times t = {
-		.cpu = opt.insns ? insns() : now(CLOCK_THREAD_CPUTIME_ID),
+		.cpu = opt.insns ? insns() : now(clock),
 		.wall = now(CLOCK_MONOTONIC),
 	};
 	struct rusage ru;
