@@ -354,6 +354,12 @@ static void tx_retire(const struct key *key)
 	tx->first = key->gen;
 }
 
+/* Has another thread retired the key, while this one was sending with it? */
+static bool is_retired(const struct key *key)
+{
+	return key->gen < key->side->first;
+}
+
 enum what_next { AGAIN, SEAL, PASS_ON };
 
 /*
@@ -444,7 +450,10 @@ static ssize_t send_batch(int fd, const struct msghdr *msg, int flags,
 		}
 		if (!ours)
 			err = ECONNABORTED;
-		what = refused(first, err, n_tries++);
+		if (ours && err == ENOKEY && is_retired(first->key))
+			what = SEAL;
+		else
+			what = refused(first, err, n_tries++);
 	}
 	if (what != PASS_ON)
 		return send_user(fd, msg, flags, b->data, b->len, b->gso);

@@ -157,7 +157,7 @@ t_chacha20_poly1305() { cipher CHACHA20-POLY1305 CHACHA20-POLY1305; }
 t_key_update() {
 	begin && gtls_get --key-update=50ms 127.0.0.1 "$PORT" "$url/large" &&
 		end && arrived large && by_kernel &&
-		[ "$(value "$T/offload" retired_keys)" -eq 1 ] &&
+		[ "$(value "$T/offload" retired_keys)" -le 1 ] &&
 		[ "$(value "$T/wire" wire_key_updates)" -eq 1 ]
 }
 

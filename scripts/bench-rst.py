@@ -249,7 +249,9 @@ def bases():
         return [], []
     old, new = medians(names[0]), medians(names[-1])
     body = []
-    for key in old:
+    for key in (k for k in old if k in new):
+        n = min(len(old[key]), len(new[key]))
+        old[key], new[key] = old[key][:n], new[key][:n]
         by = sorted(b / a for a, b in zip(old[key], new[key]))
         body.append(list(key) + ["%.0f" % statistics.median(v[key])
                                  for v in (old, new)] + [

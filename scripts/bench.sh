@@ -109,6 +109,7 @@ bases()
 {
 	local i base
 
+	[ -z "${KSRC:-}" ] || die "KSRC is one kernel, and not two"
 	rm -f "$BUILD"/*/results/bases.tsv
 	for ((i = 0; i < ${ROUNDS:-4}; i++)); do
 		for base in "$base_oldest" "$base_newest"; do
@@ -196,9 +197,9 @@ guest_run uml bench
 cp "$OUT/guest/bench/out" "$RES/$name.txt"
 guest_ended bench ||
 	die "the guest did not come to its end, see $LOG/bench-kernel.log"
-! grep -q '^FAILED' "$RES/bench.txt" || die "there were failures"
-say "results: $RES/bench.txt, bench.tsv, bench-*.svg"
-[ -e "$RES/bench.tsv" ] || exit 0
+! grep -q '^FAILED' "$RES/$name.txt" || die "there were failures"
+say "results: $RES/$name.txt, $name.tsv"
+[ -e "$RES/bench.tsv" ] && [ "$name" = bench ] || exit 0
 grep -v '^#' "$RES/bench.tsv" | cut -f 2 | sort -u | while read -r cipher; do
 	"$bench/plot" "$RES/bench.tsv" "$cipher" "$RES/bench-$cipher.svg" \
 		syscall

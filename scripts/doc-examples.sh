@@ -22,6 +22,7 @@ compile()
 # The linker drops functions that nobody calls, and names them.
 build()
 {
+	rm -f "$program"
 	compile -I "$dir" -ffunction-sections -c -o "$dir/main.o" \
 		"$lib/test/doc_examples.c"
 	compile -c -o "$dir/pkt.o" "$lib/quic_pkt.c"

@@ -33,9 +33,9 @@ bench-uml) arch=um fragments=(lean lean-uml bench) targets=(linux)
 	TREE=$OUT/bench/linux ;;
 bench-x86) arch=x86_64 fragments=(lean lean-x86 bench) targets=(bzImage)
 	TREE=$OUT/bench/linux ;;
-bench-base) arch=x86_64 fragments=(lean lean-x86 bench bench-base)
+bench-base) arch=x86_64 fragments=(lean lean-x86 bench-base)
 	targets=(bzImage) TREE=$PRISTINE ;;
-bench-off) arch=x86_64 fragments=(lean lean-x86 bench bench-base bench-off)
+bench-off) arch=x86_64 fragments=(lean lean-x86 bench-base bench-off)
 	targets=(bzImage) TREE=$OUT/bench/linux ;;
 *)	die "no kernel is called $kind" ;;
 esac
@@ -85,6 +85,8 @@ configure()
 		echo "not in the configuration: $line"
 		refused=1
 	done <"$fragment"
+	[ "$kind" != bench-off ] || ! grep '^CONFIG_UDP_ULP=' "$config" ||
+		refused=1
 	[ $refused = 0 ] || { echo "error: kconfig refused some"; return 1; }
 }
 

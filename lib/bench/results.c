@@ -211,7 +211,8 @@ void print_table(const struct mode *m, unsigned int n,
 	printf("%-24s%9s%9s%9s%9s%9s   %s = 1\n"
 	       "%-24s%9s%9s%9s%9s%9s%9s%9s%9s\n",
 	       "", what, "", "", "", "Gbit/s", ref->name, "mode", "packet",
-	       "min", "max", "wall", "per core", "faster", "quartile", "quartile");
+	       "min", "max", "wall", "per core", "faster", "quartile",
+	       "quartile");
 	for (i = 0; i < n; i++) {
 		if (&m[i] == less)
 			continue;

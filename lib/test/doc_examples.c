@@ -85,7 +85,7 @@ static bool arrived(const struct quic_pkt_keys *k, unsigned int phase,
 		    uint64_t number, size_t len)
 {
 	uint8_t wire[SIZE + 1], plain[SIZE], want[SIZE], hdr[QUIC_PKT_HDR];
-	ssize_t n = recv(rx, wire, sizeof(wire), MSG_DONTWAIT);
+	ssize_t n = recv(rx, wire, sizeof(wire), 0);
 
 	build(want, len, cids[0], phase, number);
 	return n == (ssize_t)len &&

@@ -337,16 +337,17 @@ static void describe(const struct flow *flow, struct quic_info *info)
 		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
 		TLS_CIPHER_AES_CCM_128, TLS_CIPHER_CHACHA20_POLY1305,
 	};
-	struct quic_info_generation *gen = info->generations;
+	struct quic_info_generation *gen = info->generations, *end;
 	size_t i;
 
+	end = gen + sizeof(info->generations) / sizeof(info->generations[0]);
 	info->directions = QUIC_INFO_TX | QUIC_INFO_RX;
 	info->tx_flags = QUIC_BYPASS_ENCRYPTION | QUIC_TX_TAG_ROOM |
 			 QUIC_TX_FLOW_ID;
 	for (i = 0; i < sizeof(ciphers) / sizeof(ciphers[0]) && !flow; i++)
 		info->ciphers |= QUIC_INFO_CIPHER(ciphers[i]);
-	/* The newest comes first, as long as there were no more than these. */
-	for (i = N_GENS; flow && i-- && gen < info->generations + 3; ) {
+	/* The newest comes first, if no generation was N_GENS or more. */
+	for (i = N_GENS; flow && i-- && gen < end; ) {
 		if (!flow->keys[i].cipher)
 			continue;
 		gen->installed = 1;

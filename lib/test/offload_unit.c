@@ -264,7 +264,8 @@ static bool has_generations(unsigned int n, unsigned int newest)
 
 	if (getsockopt(tx, SOL_UDP, UDP_QUIC_INFO, &info, &len))
 		return false;
-	for (i = 0; i < 2; i++)
+	for (i = 0; i < sizeof(info.generations) / sizeof(info.generations[0]);
+	     i++)
 		installed += info.generations[i].installed;
 	return installed == n && info.generations[0].gen == newest;
 }

@@ -14,9 +14,9 @@ struct net;
 struct quic_retired;
 struct workqueue_struct;
 
-/* Hash tables of a socket begin with so many buckets. They do not shrink below,
- * or almost every first removal would begin to resize one, which close() would
- * have to wait for.
+/* Buckets of the hash tables of a socket, at least. It is what a table begins
+ * with: if it shrank below, the first removal from almost every table would
+ * begin to resize it, and close() wait for that.
  */
 #define QUIC_MIN_BUCKETS	64
 

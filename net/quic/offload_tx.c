@@ -142,7 +142,7 @@ static const struct quicdev_key_ops quic_offload_tx_key_ops = {
 	.stop	= quic_offload_key_stop,
 };
 
-/* The packets of a call that a device could seal, and whose they are */
+/* The packets of a call, and the socket, flow and key that they belong to */
 struct quic_offload_call {
 	struct sock *sk;
 	struct quic_flow *flow;

@@ -357,13 +357,13 @@ void nsim_quic_rx(struct netdevsim *ns, struct sk_buff *skb)
 	    skb->pkt_type != PACKET_HOST || skb->encapsulation ||
 	    !nsim_quic_parse(ns, &pkt))
 		return;
+	/* On this link the skb is still the sender's. GRO does not compare it
+	 * with those that have no socket, and may hand it up after later ones.
+	 */
+	skb_orphan(skb);
 	pkt.data = kmalloc(pkt.len, GFP_ATOMIC | __GFP_NOWARN);
 	if (!pkt.data)
 		return;
-	/* On this link it is still the sender's, and GRO keeps packets with a
-	 * socket apart from those without one, in any order.
-	 */
-	skb_orphan(skb);
 	rcu_read_lock();
 	nsim_quic_rx_pkt(ns, &pkt);
 	rcu_read_unlock();

@@ -306,8 +306,8 @@ static void quic_test_dev_off_path(struct kunit *test)
 	quic_test_skb_free(test, skb);
 }
 
-/* Damages of IP headers, of a kind that will happen to the next packets, of
- * all kinds
+/* Damages come in this order: those of IP headers; others that the path of the
+ * packets is to blame for, and that the next ones will suffer, too; the rest
  */
 #define QUIC_TEST_IP_DAMAGES	5
 #define QUIC_TEST_PATH_DAMAGES	10

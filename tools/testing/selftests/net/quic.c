@@ -998,7 +998,7 @@ TEST_F(quic, flow_connect_any_bound)
 	struct flow peer, id;
 
 	if (variant->family != AF_INET)
-		SKIP(return, "IPv6 has ::1 for a bound socket, too");
+		SKIP(return, "IPv4 only");
 	own.sin_family = AF_INET;
 	own.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
 	ASSERT_EQ(0, bind(self->tx, (void *)&own, sizeof(own)));
@@ -2419,7 +2419,7 @@ TEST_F(quic, error_add)
 	seal_one(_metadata, self->tx, &self->to, self->rx, &f, 2);
 }
 
-/* An argument may be a page long, if that is zeros. */
+/* An argument may be a page long, if what follows the struct is zeros. */
 TEST_F(quic, error_add_page)
 {
 	size_t page = sysconf(_SC_PAGESIZE);

@@ -2590,7 +2590,7 @@ TEST_F(rx, error_add)
 	open_one(_metadata, r, &f, 2);
 }
 
-/* An argument may be a page long, if that is zeros. */
+/* An argument may be a page long, if what follows the struct is zeros. */
 TEST_F(rx, error_add_page)
 {
 	size_t page = sysconf(_SC_PAGESIZE);

@@ -313,7 +313,7 @@ def slow(cfg):
 
 
 def _close_us(link):
-    """ How long the last close() of a socket with a new flow takes """
+    """ How long close() of a socket with a new flow takes """
     traffic = link.start(port=4434, nonblock=True, count=3,
                          close=True).finish()
     check_safe(traffic)
@@ -339,6 +339,8 @@ def _latency(link, slow):
         ksft_pr(f"driver {slow} ms: 99 % of calls take at most "
                 f"send {traffic['p99_send_us']} us, "
                 f"del {traffic['p99_del_us']} us, close {closes[98]} us")
+        if slow:
+            ksft_lt(closes[50], slow * 1000, "us, half of them")
         undo.exec()
     check_clean(load)
 
