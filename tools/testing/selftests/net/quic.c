@@ -4382,6 +4382,23 @@ static int cgroup_prog(int type, const struct sockaddr_storage *to)
 	return err;
 }
 
+/* Flows for the address that the application gives, for the one that a program
+ * replaces it by, and by id
+ */
+static void flows_of_program(const struct sockaddr_storage *from,
+			     const struct sockaddr_storage *to,
+			     struct flow *given, struct flow *real,
+			     struct flow *id)
+{
+	flow_init(given, TLS_CIPHER_AES_GCM_128, 8);
+	given->dst = *from;
+	*real = *given;
+	keys_init(&real->keys, TLS_CIPHER_AES_GCM_128);
+	real->dst = *to;
+	flow_init(id, TLS_CIPHER_AES_GCM_128, 8);
+	id->id = 1;
+}
+
 /* The flow of the address that the application gave seals. */
 TEST_F(quic, bpf_sendmsg)
 {
@@ -4396,13 +4413,7 @@ TEST_F(quic, bpf_sendmsg)
 		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
 	tx = sock_udp(variant->family);
 	addr_doc(&doc, variant->family);
-	flow_init(&given, TLS_CIPHER_AES_GCM_128, 8);
-	given.dst = doc;
-	real = given;
-	keys_init(&real.keys, TLS_CIPHER_AES_GCM_128);
-	real.dst = self->to;
-	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
-	id.id = 1;
+	flows_of_program(&doc, &self->to, &given, &real, &id);
 	ASSERT_EQ(0, flow_add(tx, &real));
 	EXPECT_EQ(-ENOENT, send_one(tx, &doc, &real, 1));
 	ASSERT_EQ(0, flow_add(tx, &given));
@@ -4491,13 +4502,7 @@ TEST_F(quic, bpf_connect)
 		SKIP(return, "no program of a cgroup: %s", strerror(-cgroup));
 	tx = sock_udp(variant->family);
 	addr_doc(&doc, variant->family);
-	flow_init(&given, TLS_CIPHER_AES_GCM_128, 8);
-	given.dst = doc;
-	real = given;
-	keys_init(&real.keys, TLS_CIPHER_AES_GCM_128);
-	real.dst = self->to;
-	flow_init(&id, TLS_CIPHER_AES_GCM_128, 8);
-	id.id = 1;
+	flows_of_program(&doc, &self->to, &given, &real, &id);
 	ASSERT_EQ(0, flow_add(tx, &given));
 	ASSERT_EQ(0, flow_add(tx, &id));
 	ASSERT_EQ(0, flow_add(tx, &self->flow));
