@@ -14,19 +14,18 @@
 #include "offload.h"
 #include "trace.h"
 
-/* Every sendmsg() compares tuples, and memcmp() takes several times as long */
 static int quic_flow_cmp(struct rhashtable_compare_arg *arg, const void *obj)
 {
 	const struct quic_flow *flow = obj;
-	const u64 *a = arg->key, *b = (const u64 *)&flow->tuple;
-	unsigned int i;
 
-	BUILD_BUG_ON(sizeof(flow->tuple) % sizeof(u64));
-	for (i = 0; i < sizeof(flow->tuple) / sizeof(u64); i++) {
-		if (a[i] != b[i])
-			return 1;
-	}
-	return 0;
+	return !quic_tuple_equal(&flow->tuple, arg->key);
+}
+
+static int quic_flow_cmp_id(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct quic_flow *flow = obj;
+
+	return flow->id != *(const u32 *)arg->key;
 }
 
 static const struct rhashtable_params quic_tuples_params = {
@@ -42,6 +41,7 @@ static const struct rhashtable_params quic_ids_params = {
 	.head_offset = offsetof(struct quic_flow, node),
 	.key_offset = offsetof(struct quic_flow, id),
 	.key_len = sizeof_field(struct quic_flow, id),
+	.obj_cmpfn = quic_flow_cmp_id,
 	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };

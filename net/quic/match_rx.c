@@ -8,10 +8,19 @@
 
 #include "flow_rx.h"
 
+static int quic_rx_match_cmp(struct rhashtable_compare_arg *arg,
+			     const void *obj)
+{
+	const struct quic_rx_match *match = obj;
+
+	return !quic_tuple_equal(&match->tuple, arg->key);
+}
+
 static const struct rhashtable_params quic_rx_matches_params = {
 	.head_offset = offsetof(struct quic_rx_match, node),
 	.key_offset = offsetof(struct quic_rx_match, tuple),
 	.key_len = sizeof_field(struct quic_rx_match, tuple),
+	.obj_cmpfn = quic_rx_match_cmp,
 	.min_size = QUIC_MIN_BUCKETS,
 	.automatic_shrinking = true,
 };

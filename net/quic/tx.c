@@ -159,15 +159,16 @@ static int quic_tx_cid(const struct quic_tx *tx, const u8 *hdr,
 static struct quic_flow *quic_tx_flow(struct quic_tx *tx)
 {
 	struct quic_batch *b = &tx->batch;
-	u8 hdr[QUIC_MAX_HDR_SIZE];
+	u8 buf[QUIC_MAX_HDR_SIZE];
 	struct quic_flow *flow;
+	const u8 *hdr;
 	int err;
 
-	err = skb_copy_bits(b->skb, b->off, hdr,
-			    min_t(size_t, quic_batch_pkt_len(b, 0),
-				  sizeof(hdr)));
-	if (err)
-		return ERR_PTR(err);
+	hdr = skb_header_pointer(b->skb, b->off,
+				 min_t(size_t, quic_batch_pkt_len(b, 0),
+				       sizeof(buf)), buf);
+	if (!hdr)
+		return ERR_PTR(-EFAULT);
 	err = quic_tx_cid(tx, hdr, &tx->tuple);
 	if (err) {
 		quic_batch_refuse(b, 0, hdr);
