@@ -331,7 +331,8 @@ def time_stamps(cfg):
 
 
 def _unreachables():
-    return snmp("Icmp", "OutDestUnreachs") + snmp6("Icmp6OutDestUnreachs")
+    return (snmp("Icmp")["OutDestUnreachs"] +
+            snmp6().get("Icmp6OutDestUnreachs", 0))
 
 
 def _own_address(link, ipver):

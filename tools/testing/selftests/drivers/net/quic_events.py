@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from lib.py import ksft_run, ksft_exit, ksft_eq, ksft_ge, ksft_gt, ksft_lt
 from lib.py import ksft_pr, ksft_true
 from lib.py import ksft_disruptive, ksft_variants, KsftNamedVariant, KsftFailEx
 from lib.py import KsftSkipEx
-from lib.py import NetDrvEpEnv, NetNS, cmd, defer, ethtool, ip, tc
+from lib.py import NetDrvEpEnv, NetNS, NetdevSimDev
+from lib.py import cmd, defer, ethtool, ip, tc
 from lib.py.quic import SLOW, Shake, TIME_SCALE, check, check_clean
 from lib.py.quic import check_device, check_no_drops
 from lib.py.quic import check_safe, fail_slab
@@ -538,6 +540,25 @@ def shared_table(cfg):
     check_clean(load)
 
 
+def virtual_function(cfg):
+    """ The port of a virtual function has no keys, but it sends """
+    cfg.require_nsim()
+    nsim = NetdevSimDev()
+    defer(nsim.remove)
+    name = f"netdevsim{nsim.addr}"
+    Path(f"/sys/bus/netdevsim/devices/{name}/sriov_numvfs").write_text(
+        "1", encoding="ascii")
+    or_skip(cmd, f"devlink dev eswitch set netdevsim/{name} mode switchdev")
+    port, = set(nsim.get_ifnames()) - {nsim.nsims[0].ifname}
+    ip(f"link set {port} up")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((port, 0))
+        sock.send(bytes(64))
+    # There is nothing at the other end
+    stats = ip(f"-s link show {port}", json=True)[0]["stats64"]["tx"]
+    ksft_ge(stats["dropped"], 1)
+
+
 @ksft_variants(["4", "6"])
 @ksft_disruptive
 def ring(cfg, ipver):
@@ -999,7 +1020,7 @@ def main() -> None:
             add_delayed, add_delayed_down, add_delayed_queue, slow,
             slow_latency, slow_other_down, slow_down,
             ring, give_back, stop_key, add_refused_late, add_refused_busy,
-            add_refused_full, add_no_memory, detached, shared_table,
+            add_refused_full, add_no_memory, detached, shared_table, virtual_function,
             table_limit, many_flows,
             keys_lost, keys_lost_load, corrupt, reset, reset_requeued,
             free_crypto, netns_move, netns_exit, unregister,

@@ -290,11 +290,13 @@ def _two_ways(cfg, link, ipver="4"):
 def _discarded(ipver):
     """
     Calls whose packets got lost because their route went away meanwhile,
-    which happens to any UDP socket
+    which happens to any UDP socket. The kernel sends IPv6 packets of its own.
     """
     if ipver == "4":
-        return snmp("Ip", "OutRequests") - snmp("Ip", "OutTransmits")
-    return snmp6("Ip6OutRequests") - snmp6("Ip6OutTransmits")
+        ip4 = snmp("Ip")
+        return ip4["OutRequests"] - ip4["OutTransmits"]
+    ip6 = snmp6()
+    return ip6["Ip6OutRequests"] - ip6["Ip6OutTransmits"]
 
 
 def _route_variants():

@@ -54,17 +54,17 @@ def rounds(count):
     return range((count + 3) // 4 if SLOW else count)
 
 
-def snmp(proto, field):
-    """ A counter of /proc/net/snmp """
+def snmp(proto):
+    """ The counters of a protocol in /proc/net/snmp, read at once """
     lines = Path("/proc/net/snmp").read_text(encoding="ascii").splitlines()
-    rows = [line.split() for line in lines if line.startswith(proto + ":")]
-    return int(rows[1][rows[0].index(field)])
+    rows = [line.split()[1:] for line in lines if line.startswith(proto + ":")]
+    return dict(zip(rows[0], map(int, rows[1])))
 
 
-def snmp6(field):
-    """ A counter of /proc/net/snmp6 """
+def snmp6():
+    """ Those of /proc/net/snmp6 """
     lines = Path("/proc/net/snmp6").read_text(encoding="ascii").splitlines()
-    return int(dict(map(str.split, lines)).get(field, 0))
+    return {name: int(value) for name, value in map(str.split, lines)}
 
 
 def write_file(path, value):
@@ -459,8 +459,8 @@ class Link:
 
     def calls(self):
         """ The same, and calls that have found no route """
-        return self.frames() + snmp("Ip", "OutNoRoutes") + \
-            snmp6("Ip6OutNoRoutes")
+        return self.frames() + snmp("Ip")["OutNoRoutes"] + \
+            snmp6()["Ip6OutNoRoutes"]
 
     def counters_without_keys(self):
         """ Counters, when no keys are left in the device or it is too late """
