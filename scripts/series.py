@@ -145,9 +145,7 @@ def check_mails(repo, mails, tree, files):
 def write_mails(pristine, tree, out, *args):
     """see "mails" at the top of the file"""
     patchset = PatchSet(pristine)
-    prefix = "PATCH net-next"
-    if os.path.isdir(patchset.override_dir):
-        prefix = "PATCH %s" % patchset.base
+    lts = os.path.isdir(patchset.override_dir) and patchset.base
     mails = []
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=os.path.dirname(out)) as work:
@@ -167,7 +165,8 @@ def write_mails(pristine, tree, out, *args):
                      cover_letter(section))
             repo.git("checkout", "-q", "-B", section, end)
             where = os.path.join(out, "%d-%s" % (number, section))
-            repo.git("format-patch", "-q", "--subject-prefix=" + prefix,
+            to = lts or ("net" if section == "net" else "net-next")
+            repo.git("format-patch", "-q", "--subject-prefix=PATCH " + to,
                      "--cover-letter", "--cover-from-description=subject",
                      "--thread=shallow", "--no-signature", "-o", where, start)
             mails += sorted(os.path.join(where, m) for m in os.listdir(where)
