@@ -6,6 +6,7 @@
 
 #include <kunit/test.h>
 #include <linux/crypto.h>
+#include <linux/etherdevice.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -260,6 +261,76 @@ static const struct quicdev_ops quic_test_quicdev_ops = {
 	.caps	= &quic_test_quicdev_caps,
 };
 
+static netdev_tx_t quic_test_netdev_xmit(struct sk_buff *skb,
+					 struct net_device *netdev)
+{
+	kfree_skb(skb);
+	return NETDEV_TX_OK;
+}
+
+static const struct net_device_ops quic_test_netdev_ops = {
+	.ndo_start_xmit = quic_test_netdev_xmit,
+};
+
+static int quic_test_quicdev_add(struct net_device *netdev, struct sock *sk,
+				 enum quicdev_direction direction,
+				 struct quicdev_key *qkey,
+				 struct netlink_ext_ack *extack)
+{
+	return -EOPNOTSUPP;
+}
+
+static void quic_test_quicdev_del(struct net_device *netdev,
+				  enum quicdev_direction direction,
+				  struct quicdev_key *qkey)
+{
+}
+
+/* Is a device with these operations one that can seal? */
+static bool quic_test_dev_followed(struct kunit *test,
+				   const struct quicdev_ops *ops)
+{
+	struct net_device *netdev;
+	bool followed;
+
+	netdev = alloc_netdev(0, "quictest%d", NET_NAME_UNKNOWN, ether_setup);
+	KUNIT_ASSERT_NOT_NULL(test, netdev);
+	netdev->netdev_ops = &quic_test_netdev_ops;
+	netdev->quicdev_ops = ops;
+	if (register_netdev(netdev)) {
+		free_netdev(netdev);
+		KUNIT_FAIL_AND_ABORT(test, "cannot register a device");
+	}
+	followed = rcu_access_pointer(netdev->quicdev);
+	unregister_netdev(netdev);
+	KUNIT_EXPECT_NULL(test, rcu_access_pointer(netdev->quicdev));
+	free_netdev(netdev);
+	return followed;
+}
+
+/* A device that lacks an operation is like any other device */
+static void quic_test_dev_ops(struct kunit *test)
+{
+	const struct quicdev_ops all = {
+		.caps		= &quic_test_quicdev_caps,
+		.quic_dev_add	= quic_test_quicdev_add,
+		.quic_dev_del	= quic_test_quicdev_del,
+	};
+	struct quicdev_ops ops;
+
+	KUNIT_EXPECT_FALSE(test, quic_test_dev_followed(test, NULL));
+	ops = all;
+	ops.caps = NULL;
+	KUNIT_EXPECT_FALSE(test, quic_test_dev_followed(test, &ops));
+	ops = all;
+	ops.quic_dev_add = NULL;
+	KUNIT_EXPECT_FALSE(test, quic_test_dev_followed(test, &ops));
+	ops = all;
+	ops.quic_dev_del = NULL;
+	KUNIT_EXPECT_FALSE(test, quic_test_dev_followed(test, &ops));
+	KUNIT_EXPECT_TRUE(test, quic_test_dev_followed(test, &all));
+}
+
 /* The device that has the key gets the packets unsealed */
 static void quic_test_dev_same(struct kunit *test)
 {
@@ -435,6 +506,7 @@ KUNIT_ARRAY_PARAM_DESC(quic_seal, quic_seal_vecs, desc);
 KUNIT_ARRAY_PARAM_DESC(quic_ipver, quic_test_ipvers, desc);
 
 static struct kunit_case quic_dev_cases[] = {
+	KUNIT_CASE(quic_test_dev_ops),
 	KUNIT_CASE_PARAM(quic_test_dev_other, quic_seal_gen_params),
 	KUNIT_CASE_PARAM(quic_test_dev_same, quic_ipver_gen_params),
 	KUNIT_CASE_PARAM(quic_test_dev_off_path, quic_ipver_gen_params),
