@@ -36,6 +36,7 @@
 #define CHURN_MAX	(8 << 20)
 #define CHURN_LEFT	(CHURN_MAX / 8)
 #define CHURN_TIME	3	/* s */
+#define CHURN_MIN	200
 #define UID_A		1001
 #define UID_B		1002
 #define TIMEOUT		60000	/* ms */
@@ -426,7 +427,7 @@ static void churn_run(struct __test_metadata *_metadata, int fd,
 	flow_info(&f, &ci);
 	if (step == churn_gen)
 		ASSERT_EQ(0, add_nth(fd, &ci, 0));
-	for (n = 1; n <= 50000 && seconds() < end; n++) {
+	for (n = 1; n <= CHURN_MIN || (n <= 50000 && seconds() < end); n++) {
 		/* The memory is free some time after a flow or key has gone. */
 		for (ms = 0; ms < 5000; ms++) {
 			err = step(fd, &ci, n);
@@ -441,7 +442,6 @@ static void churn_run(struct __test_metadata *_metadata, int fd,
 	}
 	TH_LOG("%u times, at most %ld bytes are charged", n - 1,
 	       get(CGROUP "/memory.peak"));
-	EXPECT_LT(100, n);
 }
 
 /* What comes and goes leaves no charge behind: little memory is enough. */

@@ -411,17 +411,21 @@ def netem(cfg, ipver, segments):
 
 
 @ksft_variants([
-    KsftNamedVariant("gso", {"key_update": 5, "segments": 4}, 20),
-    KsftNamedVariant("every_third_call", {"key_update": 3}, 34),
-    KsftNamedVariant("flows", {"key_update": 4, "flows": 4}, None),
+    KsftNamedVariant("gso", {"key_update": 5, "segments": 4}, 20, .5),
+    KsftNamedVariant("every_third_call", {"key_update": 3, "count": 102}, 34,
+                     .25),
+    KsftNamedVariant("flows", {"key_update": 4, "flows": 4}, None, .5),
 ])
-def key_update(cfg, options, keys):
-    """ Every key goes into the device """
+def key_update(cfg, options, keys, share):
+    """
+    Every key goes into the device, where there is no room for it before the
+    last key but one has left
+    """
     link = quic_init(cfg)
 
     traffic = link.run(**options)
     check_clean(traffic)
-    check_mostly_device(traffic)
+    check_mostly_device(traffic, share)
     if keys:
         check(traffic, QuicTxDevice=keys)
 
