@@ -16,6 +16,8 @@ static void quic_sock_free_work(struct work_struct *work)
 	struct quic_sock *qs = container_of(to_rcu_work(work),
 					    struct quic_sock, rwork);
 
+	/* This may wait for tables to shrink, which close() must not */
+	quic_flows_destroy(&qs->tx);
 	quic_rx_flows_destroy(&qs->rx);
 	kfree(qs);
 }
@@ -85,7 +87,7 @@ void quic_sock_release(struct quic_sock *qs)
 	struct quic_crypto_net *qn = quic_crypto_net(qs->tx.net);
 
 	xa_erase(&qn->socks, qs->number);
-	quic_flows_destroy(&qs->tx);
+	quic_flow_del_all(&qs->tx);
 	quic_rx_flow_del_all(&qs->rx);
 	quic_sock_put(qs);
 }
