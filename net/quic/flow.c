@@ -614,14 +614,13 @@ int quic_flows_init(struct quic_flows *fs, const struct sock *sk)
 }
 
 /**
- * quic_flows_destroy - remove all flows, and the tables
- * @fs: flows of a socket that nobody sends on any more
+ * quic_flows_destroy - free the tables
+ * @fs: flows of a socket, all removed, that nobody sends on any more
  *
  * Context: process, sleeps.
  */
 void quic_flows_destroy(struct quic_flows *fs)
 {
-	quic_flow_del_all(fs);
 	rhashtable_destroy(&fs->ids);
 	rhashtable_destroy(&fs->tuples);
 }

@@ -16,7 +16,9 @@ static void quic_sock_free_work(struct work_struct *work)
 	struct quic_sock *qs = container_of(to_rcu_work(work),
 					    struct quic_sock, rwork);
 
-	/* This may wait for tables to shrink, which close() must not */
+	/* Freeing a table may wait until it has shrunk, or for a grace period:
+	 * close() must not.
+	 */
 	quic_flows_destroy(&qs->tx);
 	quic_rx_flows_destroy(&qs->rx);
 	kfree(qs);
