@@ -3063,8 +3063,8 @@ enum { UPDATE = 60 };
 /*
  * Keys are updated while threads read: nothing is lost. A thread may be
  * preempted between taking packets from the socket and opening them. After two
- * more updates their keys would be gone, so these wait for it, as a peer waits
- * for three times the PTO (RFC 9001 section 6.5).
+ * more updates their keys would be gone, so the updates wait for the thread, as
+ * a peer waits for three times the PTO (RFC 9001 section 6.5).
  */
 TEST_F_TIMEOUT(rx, threads_key_update, 120)
 {
