@@ -37,6 +37,7 @@
 #define CHURN_LEFT	(CHURN_MAX / 8)
 #define CHURN_TIME	3	/* s */
 #define CHURN_MIN	200
+#define ADD_TRIES	100
 #define UID_A		1001
 #define UID_B		1002
 #define TIMEOUT		60000	/* ms */
@@ -165,7 +166,7 @@ static int adder_prepare(struct adder *a)
 static void adder_run(struct adder *a)
 {
 	struct quic_connection_info ci;
-	int fd = sock_udp(AF_INET), err;
+	int fd = sock_udp(AF_INET), err, i;
 	struct flow f;
 
 	flow_init(&f, TLS_CIPHER_AES_GCM_128, 8);
@@ -184,7 +185,13 @@ static void adder_run(struct adder *a)
 	while (!atomic_load(&a->go))
 		nap();
 	while (!err) {
-		err = add_nth_by(a->option, fd, &ci, a->added);
+		/* Flows of a closed socket count until they are freed. */
+		for (i = 0; i < ADD_TRIES; i++) {
+			err = add_nth_by(a->option, fd, &ci, a->added);
+			if (!err)
+				break;
+			nap();
+		}
 		if (!err)
 			a->added++;
 	}
